@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import { createEntrepot } from '../app.ts';
+import { loadConfig, resolveConfigFile } from '../config/load.ts';
+import { openLog } from '../lib/log.ts';
+import { reportConfigProblems } from './config-problems.ts';
+
+/** Adds `entrepot serve`: runs the mirror until SIGTERM or SIGINT, then drains. Exit code 1 when it cannot start. */
+export function addServe(program: Command): void {
+  program
+    .command('serve', { isDefault: true })
+    .description('run the mirror (the default command)')
+    .option(
+      '-c, --config <file>',
+      'configuration file; else $ENTREPOT_CONFIG, else ./config.yaml, else the defaults',
+    )
+    .action(async (options: { config?: string }) => {
+      process.exitCode = await serve(options.config);
+    });
+}
+
+async function serve(flag: string | undefined): Promise<number> {
+  const cwd = process.cwd();
+  const file = resolveConfigFile({ flag, env: process.env, cwd });
+  const config = reportConfigProblems(() => loadConfig({ file, env: process.env, cwd }));
+  if (config === undefined) return 1;
+  const { log, flush } = openLog(config.log);
+  const entrepot = createEntrepot(config, { log });
+  const stopped = nextSignal(['SIGTERM', 'SIGINT']);
+  try {
+    const server = await entrepot;
+    await server.start();
+    const signal = await stopped;
+    log.info({ signal }, 'draining');
+    await server.close();
+    log.info({}, 'stopped');
+    return 0;
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    log.error({ cause: message, code, config: file }, 'cannot start');
+    process.stderr.write(`entrepot: cannot start: ${message}\n`);
+    return 1;
+  } finally {
+    flush();
+  }
+}
+
+/** Resolves to the first of `signals` that arrives; a second one ends the process at once. */
+function nextSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const name of signals) {
+      process.on(name, () => {
+        if (asked) process.exit(1);
+        asked = true;
+        resolve(name);
+      });
+    }
+  });
+}

@@ -1,0 +1,125 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { OciError, OciErrorCode } from '../oci/errors.ts';
+import { type ByteRange, contentRange } from '../oci/range.ts';
+
+/** The status of each OCI error code. */
+const statusOfCode = {
+  BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_INVALID: 400,
+  BLOB_UPLOAD_UNKNOWN: 404,
+  DIGEST_INVALID: 400,
+  MANIFEST_BLOB_UNKNOWN: 404,
+  MANIFEST_INVALID: 400,
+  MANIFEST_UNKNOWN: 404,
+  NAME_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  SIZE_INVALID: 400,
+  UNAUTHORIZED: 401,
+  DENIED: 403,
+  UNSUPPORTED: 405,
+  TOOMANYREQUESTS: 429,
+  RANGE_INVALID: 416,
+  UNAVAILABLE: 503,
+  UNKNOWN: 500,
+} as const satisfies Record<OciErrorCode, number>;
+
+/** Statuses of the answers that are not errors. */
+export const statuses = { ok: 200, partial: 206, notModified: 304, unavailable: 503 } as const;
+
+/** Header values by name; `undefined` leaves the header out. */
+export type Headers = Readonly<Record<string, string | number | undefined>>;
+
+/** Writes a response head; nothing may be set afterwards. */
+export function sendHead(outgoing: ServerResponse, status: number, headers: Headers): void {
+  const fields: Record<string, string | number> = { 'Docker-Distribution-Api-Version': 'registry/2.0' };
+  for (const name in headers) {
+    const value = headers[name];
+    if (value !== undefined) fields[name] = value;
+  }
+  outgoing.writeHead(status, fields);
+}
+
+/** Sends a whole response; a HEAD request gets the same headers without the body. */
+export function sendWhole(
+  { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse },
+  headers: Headers,
+  body: Buffer | string,
+): void {
+  sendHead(outgoing, statuses.ok, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+  if (incoming.method === 'HEAD') outgoing.end();
+  else outgoing.end(body);
+}
+
+/** Says that the client's copy is the current one (RFC 9110, section 15.4.5). */
+export function sendNotModified(outgoing: ServerResponse, headers: Headers): void {
+  sendHead(outgoing, statuses.notModified, headers);
+  outgoing.end();
+}
+
+/** Begins a blob's body: whole, one range of it, or several; the caller writes the bytes. */
+export function sendBlobHead(
+  outgoing: ServerResponse,
+  size: number,
+  body:
+    | { kind: 'full' }
+    | { kind: 'single'; range: ByteRange }
+    | { kind: 'multiple'; type: string; length: number },
+  headers: Headers,
+): void {
+  switch (body.kind) {
+    case 'full':
+      sendHead(outgoing, statuses.ok, { ...headers, 'Content-Length': size });
+      return;
+    case 'single': {
+      const { range } = body;
+      sendHead(outgoing, statuses.partial, {
+        ...headers,
+        'Content-Length': range.end - range.start,
+        'Content-Range': contentRange(range, size),
+      });
+      return;
+    }
+    case 'multiple':
+      sendHead(outgoing, statuses.partial, {
+        ...headers,
+        'Content-Length': body.length,
+        'Content-Type': body.type,
+      });
+      return;
+    default:
+      body satisfies never;
+  }
+}
+
+/**
+ * Answers with an OCI error body (distribution-spec, "Error Codes"). Once a body has begun the only signal left
+ * is to break the connection, since anything appended would become part of the blob.
+ */
+export function sendError(
+  { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse },
+  error: OciError,
+  headers: Headers = {},
+): void {
+  if (outgoing.headersSent) {
+    outgoing.destroy();
+    return;
+  }
+  const detail = error.detail === undefined ? {} : { detail: error.detail };
+  const body = JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] });
+  sendHead(outgoing, statusOf(error, incoming.method), {
+    ...headers,
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+    'Retry-After': error.retryAfter,
+  });
+  outgoing.end(incoming.method === 'HEAD' ? undefined : body);
+}
+
+function statusOf(error: OciError, method: string | undefined): number {
+  // What a pull finds invalid or unsupported came from upstream: the request itself was right.
+  const pulling = method === 'GET' || method === 'HEAD';
+  if (pulling && error.code === 'MANIFEST_INVALID') return 502;
+  if (pulling && error.code === 'UNSUPPORTED') return 404;
+  return statusOfCode[error.code];
+}

@@ -1,0 +1,124 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import type { Hono } from 'hono';
+import type { Log } from '../lib/log.ts';
+import { OciError } from '../oci/errors.ts';
+import { beginExchange, type Exchange } from './exchange.ts';
+import type { RegistryApi } from './registry.ts';
+import { type Headers, sendError } from './respond.ts';
+
+/** Milliseconds for which a client may keep an unused connection: longer than the pools of common clients do. */
+const keepAlive = 90_000;
+
+/** Milliseconds within which a request's head must have arrived. */
+const slowestHead = 20_000;
+
+/** Whether a path is the registry's: below `/v2`, or below a mirror path. */
+const registryPath = /^\/(?:[^/?]+\/)?v2(?:[/?]|$)/;
+
+/**
+ * The HTTP server. Registry requests go to the registry API with the path exactly as it was sent, so that
+ * nothing normalises what the parser must judge; the rest goes to the app of operations routes.
+ */
+export class HttpServer {
+  readonly #deps: {
+    registry: RegistryApi;
+    operations: Hono;
+    log: Log;
+    observe(exchange: Exchange, ms: number): void;
+  };
+  readonly #drain: number;
+  readonly #server: Server;
+  #draining = false;
+
+  /** @param options.drainTimeout milliseconds that requests under way get to end when the server closes */
+  constructor(
+    deps: {
+      registry: RegistryApi;
+      operations: Hono;
+      log: Log;
+      observe(exchange: Exchange, ms: number): void;
+    },
+    options: { drainTimeout: number },
+  ) {
+    this.#deps = deps;
+    this.#drain = options.drainTimeout;
+    const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
+    this.#server = createServer(
+      {
+        keepAliveTimeout: keepAlive,
+        headersTimeout: slowestHead,
+        requestTimeout: slowestHead,
+        noDelay: true,
+      },
+      (incoming, outgoing) => {
+        if (this.#draining) outgoing.setHeader('Connection', 'close');
+        if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
+        else void operations(incoming, outgoing);
+      },
+    );
+  }
+
+  /** Whether the server is on its way out: it still answers, and says to others that it should get no new work. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Starts to listen; resolves to the address in use (which matters when `port` is 0). */
+  start(listen: { host: string; port: number }): Promise<{ host: string; port: number }> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(listen, () => {
+        this.#server.off('error', reject);
+        const { address, port } = this.#server.address() as AddressInfo;
+        resolve({ host: address, port });
+      });
+    });
+  }
+
+  /** Takes no new connections, lets requests under way end within the drain time, then cuts them off. */
+  async close(): Promise<void> {
+    this.#draining = true;
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), this.#drain);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const exchange = beginExchange(incoming, outgoing);
+    const started = performance.now();
+    outgoing.once('close', () => this.#deps.observe(exchange, performance.now() - started));
+    try {
+      await this.#deps.registry.handle(exchange);
+    } catch (error) {
+      this.#fail(exchange, error);
+    }
+  }
+
+  #fail(exchange: Exchange, error: unknown): void {
+    const { facts, outgoing } = exchange;
+    if (outgoing.destroyed) {
+      facts.because ??= 'the client went away';
+      return;
+    }
+    const known = error instanceof OciError ? error : undefined;
+    if (known === undefined) {
+      const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#deps.log.error({ route: facts.route, image: facts.image, cause }, 'request failed');
+    }
+    const told = known ?? new OciError('UNKNOWN', 'the mirror failed; its log says why', { cause: error });
+    facts.error = told.code;
+    facts.because = told.message;
+    sendError(exchange, told, errorHeaders(told));
+  }
+}
+
+function errorHeaders({ code, detail }: OciError): Headers {
+  if (code === 'RANGE_INVALID') return { 'Content-Range': `bytes */${detail?.['size']}` };
+  if (code === 'UNSUPPORTED') return { Allow: 'GET, HEAD' };
+  return {};
+}

@@ -1,0 +1,135 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../lib/clock.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Metadata, RepositoryKey } from '../store/metadata.ts';
+import { Absences } from './absences.ts';
+import { askInOrder } from './ask.ts';
+import type { BlobContent } from './content.ts';
+import type { Fills } from './fills.ts';
+import { Flights } from './flights.ts';
+import { verdictError } from './outcomes.ts';
+import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
+
+/** What is known of a blob without touching its bytes. */
+export type BlobStat = { readonly size: number; readonly outcome: CacheOutcome };
+
+/** Leave to read a blob through a repository, and its size in bytes when known. */
+type Leave = { readonly size: number | undefined };
+
+/** Blobs by digest: from disk, or from the one fill that all who ask for it share. */
+export class PullBlobs {
+  readonly #blobs: BlobStore;
+  readonly #metadata: Metadata;
+  readonly #fills: Fills;
+  readonly #absences: Absences;
+  readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
+  readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
+  readonly #flights = new Flights<Leave>({ deadline: 120_000 });
+
+  constructor(deps: { blobs: BlobStore; metadata: Metadata; fills: Fills; clock: Clock }) {
+    this.#blobs = deps.blobs;
+    this.#metadata = deps.metadata;
+    this.#fills = deps.fills;
+    this.#absences = new Absences({ clock: deps.clock });
+  }
+
+  /**
+   * The blob's size, without opening a file or starting a download.
+   * @throws OciError `BLOB_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS` or `UNAVAILABLE`
+   */
+  async stat(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<BlobStat> {
+    const leave = await this.#leave(target, digest, signal);
+    const stored = this.#sizes.get(digest) ?? (await this.#blobs.size(digest));
+    if (stored !== undefined) {
+      this.#sizes.set(digest, stored);
+      return { size: stored, outcome: 'hit' };
+    }
+    const size = leave.size ?? (await this.#askUpstream(target, digest, signal)).size;
+    if (size !== undefined) return { size, outcome: 'miss' };
+    const content = await this.open(target, digest, signal);
+    await content.close();
+    return { size: content.size, outcome: content.outcome };
+  }
+
+  /**
+   * Opens a blob: the stored one, or the fill that is bringing it (started if need be).
+   * @throws OciError as {@link PullBlobs.stat} does, and whatever ends a fill before its size is known
+   */
+  async open(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<BlobContent> {
+    const leave = await this.#leave(target, digest, signal);
+    const running = this.#fills.find(digest);
+    const file = running === undefined ? await this.#blobs.open(digest) : undefined;
+    if (file !== undefined) {
+      this.#sizes.set(digest, file.size);
+      const { size, read, close } = file;
+      return { size, outcome: 'hit', upstream: undefined, read, close };
+    }
+    const { fill, joined } = this.#fills.join(target, digest, leave.size);
+    const reader = fill.reader();
+    try {
+      return {
+        size: await fill.size(signal),
+        outcome: joined ? 'joined' : 'miss',
+        get upstream() {
+          return fill.upstream;
+        },
+        read: reader.read,
+        close: reader.close,
+      };
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+  }
+
+  /** Aborts what is under way, but for fills. */
+  close(): void {
+    this.#flights.close();
+  }
+
+  /** A manifest of the repository names the digest, or else the repository's upstream vouches for it. */
+  async #leave(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
+    const name = `${imageName(target)} ${digest}`;
+    const known = this.#leaves.get(name);
+    if (known !== undefined) return known;
+    const link = await this.#metadata.link(keyOf(target), digest);
+    if (link === undefined) return this.#askUpstream(target, digest, signal);
+    const leave = { size: link.size };
+    this.#leaves.set(name, leave);
+    return leave;
+  }
+
+  async #askUpstream(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
+    const name = `${imageName(target)} ${digest}`;
+    const absent = this.#absences.recall(name);
+    if (absent !== undefined) throw absent;
+    const { value } = await this.#flights.join(
+      name,
+      async (own) => {
+        const answer = await askInOrder(target.registry.upstreams, (upstream) => {
+          return upstream.headBlob(target.repository, digest, own);
+        });
+        if (answer.kind === 'refused') {
+          const error = verdictError(
+            answer.verdict,
+            `blob ${digest} of ${imageName(target)}`,
+            'BLOB_UNKNOWN',
+          );
+          this.#absences.remember(name, error, Math.min(target.registry.negativeTtl, 1_000));
+          throw error;
+        }
+        const leave = { size: answer.value.size };
+        await this.#metadata.putLink(keyOf(target), digest, leave.size);
+        this.#leaves.set(name, leave);
+        return leave;
+      },
+      signal,
+    );
+    return value;
+  }
+}
+
+function keyOf({ registry, repository }: ResolvedRepository): RepositoryKey {
+  return { registry: registry.name, repository };
+}

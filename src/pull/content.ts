@@ -1,0 +1,17 @@
+import type { CacheOutcome } from './registry.ts';
+
+/** A blob's bytes, whether they are on disk or still arriving. */
+export type BlobContent = {
+  /** Bytes. */
+  readonly size: number;
+  readonly outcome: CacheOutcome;
+  /** The upstream that a fill is being fetched from, once known. */
+  readonly upstream: string | undefined;
+  /**
+   * Reads up to `length` bytes at `position` (below `size`) into the start of `buffer`, waiting until at least
+   * one is there. Rejects with the fill's failure, or with the signal's reason.
+   */
+  read(buffer: Buffer, length: number, position: number, signal: AbortSignal): Promise<number>;
+  /** Must be called exactly once. */
+  close(): Promise<void>;
+};

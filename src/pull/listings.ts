@@ -1,0 +1,170 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { mediaTypes } from '../oci/media-types.ts';
+import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
+import type { UpstreamClient } from '../upstream/client.ts';
+import type { UpstreamResult } from '../upstream/result.ts';
+import { Absences } from './absences.ts';
+import { askInOrder } from './ask.ts';
+import { Flights } from './flights.ts';
+import { isFresh } from './freshness.ts';
+import { verdictError } from './outcomes.ts';
+import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
+
+/** One page of a tag listing. */
+export type TagPage = {
+  readonly tags: readonly string[];
+  /** Whether tags follow the last one of this page. */
+  readonly more: boolean;
+  readonly outcome: CacheOutcome;
+};
+
+/** A referrers index as the upstream sent it. */
+export type ReferrersAnswer = {
+  readonly body: Buffer;
+  readonly mediaType: string;
+  readonly filtersApplied: string | undefined;
+  readonly outcome: CacheOutcome;
+};
+
+/** More tags than any repository has; what an upstream lists beyond is cut. */
+const mostTags = 100_000;
+
+/** The longest page, whatever `n` a client names. */
+const longestPage = 10_000;
+
+const filtered = ';filtered=';
+
+/** Tag lists and referrers: asked upstream, kept for a while, and served stale when no upstream answers. */
+export class PullListings {
+  readonly #metadata: Metadata;
+  readonly #clock: Clock;
+  readonly #absences: Absences;
+  readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
+  readonly #limit: number;
+
+  /** @param options.manifestSize the largest referrers index accepted, in bytes */
+  constructor(deps: { metadata: Metadata; clock: Clock }, options: { manifestSize: number }) {
+    this.#metadata = deps.metadata;
+    this.#clock = deps.clock;
+    this.#absences = new Absences({ clock: deps.clock });
+    this.#limit = options.manifestSize;
+  }
+
+  /**
+   * A page of the repository's tags, in lexical order (distribution-spec, "Listing Tags").
+   * @param page `n` tags after `last`; without `n` as many as one page holds
+   * @param allows which tags are shown
+   */
+  async tags(
+    target: ResolvedRepository,
+    page: { n: number | undefined; last: string | undefined },
+    allows: (tag: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<TagPage> {
+    const { listing, outcome } = await this.#listing(
+      target,
+      'tags',
+      target.registry.upstreams.filter((upstream) => upstream.tags),
+      async (upstream, own) => {
+        const result = await upstream.listTags(target.repository, mostTags, own);
+        if (result.kind !== 'ok') return result;
+        const body = Buffer.from(JSON.stringify([...new Set(result.value)].sort()));
+        return { ...result, value: { body, mediaType: 'application/json' } };
+      },
+      signal,
+    );
+    const { last } = page;
+    const all = (JSON.parse(listing.body.toString()) as string[]).filter(allows);
+    const after = last === undefined ? all : all.filter((tag) => tag > last);
+    const tags = after.slice(0, Math.min(page.n ?? longestPage, longestPage));
+    return { tags, more: tags.length > 0 && tags.length < after.length, outcome };
+  }
+
+  /**
+   * The manifests that refer to a digest (distribution-spec, "Listing Referrers"), as the upstream lists them.
+   * @throws OciError `MANIFEST_UNKNOWN` when the upstream has no referrers API: clients then ask for the fallback tag
+   */
+  async referrers(
+    target: ResolvedRepository,
+    digest: Digest,
+    artifactType: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ReferrersAnswer> {
+    const { listing, outcome } = await this.#listing(
+      target,
+      `referrers ${digest} ${artifactType ?? ''}`,
+      target.registry.upstreams,
+      async (upstream, own) => {
+        const result = await upstream.listReferrers(
+          target.repository,
+          digest,
+          artifactType,
+          this.#limit,
+          own,
+        );
+        if (result.kind !== 'ok') return result;
+        const { bytes, filtersApplied } = result.value;
+        const suffix = filtersApplied === undefined ? '' : `${filtered}${filtersApplied}`;
+        return { ...result, value: { body: bytes, mediaType: `${mediaTypes.ociIndex}${suffix}` } };
+      },
+      signal,
+    );
+    const [mediaType = mediaTypes.ociIndex, filtersApplied] = listing.mediaType.split(filtered);
+    return { body: listing.body, mediaType, filtersApplied, outcome };
+  }
+
+  /** Aborts what is under way. */
+  close(): void {
+    this.#flights.close();
+  }
+
+  async #listing(
+    target: ResolvedRepository,
+    name: string,
+    upstreams: readonly UpstreamClient[],
+    ask: (
+      upstream: UpstreamClient,
+      signal: AbortSignal,
+    ) => Promise<UpstreamResult<Omit<StoredListing, 'checkedAt'>>>,
+    signal: AbortSignal,
+  ): Promise<{ listing: StoredListing; outcome: CacheOutcome }> {
+    const key: RepositoryKey = { registry: target.registry.name, repository: target.repository };
+    const stored = await this.#metadata.listing(key, name);
+    if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
+      return { listing: stored, outcome: 'hit' };
+    }
+    const flight = `${imageName(target)} ${name}`;
+    try {
+      const known = this.#absences.recall(flight);
+      if (known !== undefined) throw known;
+      const { value, joined } = await this.#flights.join(
+        flight,
+        async (own) => {
+          const answer = await askInOrder(upstreams, (upstream) => ask(upstream, own));
+          if (answer.kind === 'refused') {
+            const error = verdictError(
+              answer.verdict,
+              `${name.split(' ', 1)[0]} of ${imageName(target)}`,
+              'NAME_UNKNOWN',
+            );
+            this.#absences.remember(flight, error, target.registry.negativeTtl);
+            if (answer.verdict.kind === 'missing') await this.#metadata.dropListing(key, name);
+            throw error;
+          }
+          const listing = { ...answer.value, checkedAt: this.#clock.now() };
+          await this.#metadata.putListing(key, name, listing);
+          return listing;
+        },
+        signal,
+      );
+      return { listing: value, outcome: joined ? 'joined' : 'miss' };
+    } catch (error) {
+      const down =
+        error instanceof OciError && (error.code === 'UNAVAILABLE' || error.code === 'TOOMANYREQUESTS');
+      if (down && stored !== undefined) return { listing: stored, outcome: 'stale' };
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import { OciError, type OciErrorCode } from '../oci/errors.ts';
+import type { UpstreamResult } from '../upstream/result.ts';
+
+/** An upstream's answer that is not the content asked for. */
+export type Refusal = Exclude<UpstreamResult<never>, { kind: 'ok' }>;
+
+/** What all upstreams together came to when none had the content. */
+export type Verdict = {
+  /** `unavailable` wins over the rest, since one that did not answer might have had it. */
+  readonly kind: Refusal['kind'];
+  readonly refusals: readonly Refusal[];
+};
+
+/** The order in which refusals weigh: down, then limited, then denied, and only if all agree, gone. */
+const weight = ['unavailable', 'limited', 'denied', 'missing'] as const satisfies readonly Refusal['kind'][];
+
+/** Weighs what several upstreams answered. No upstream at all counts as missing. */
+export function weigh(refusals: readonly Refusal[]): Verdict {
+  const kind = weight.find((candidate) => refusals.some((refusal) => refusal.kind === candidate));
+  return { kind: kind ?? 'missing', refusals };
+}
+
+/** The shortest wait that a rate-limited upstream named, in whole seconds. */
+export function retryAfterOf(verdict: Verdict): number | undefined {
+  const named = verdict.refusals.map((refusal) =>
+    refusal.kind === 'limited' ? refusal.retryAfter : undefined,
+  );
+  const seconds = named.filter((value) => value !== undefined);
+  return seconds.length === 0 ? undefined : Math.max(1, Math.ceil(Math.min(...seconds)));
+}
+
+/**
+ * The client's error for a verdict. Down is not denied is not gone: each has its own code and next step.
+ * @param what what was asked for, as the message names it
+ * @param missing the code for "does not exist"
+ */
+export function verdictError(verdict: Verdict, what: string, missing: OciErrorCode): OciError {
+  const names = [...new Set(verdict.refusals.map((refusal) => refusal.upstream))].join(', ');
+  switch (verdict.kind) {
+    case 'missing':
+      return new OciError(missing, `${what} does not exist upstream (${names}): check the name and the tag`);
+    case 'denied':
+      return new OciError(
+        'DENIED',
+        `${names} refuses access to ${what}: it does not exist or is private; configure credentials for that upstream`,
+      );
+    case 'limited':
+      return new OciError(
+        'TOOMANYREQUESTS',
+        `${names} limits the rate of requests and ${what} is not cached: try again later, or configure credentials`,
+        { retryAfter: retryAfterOf(verdict) ?? 60 },
+      );
+    case 'unavailable': {
+      const causes = verdict.refusals.filter((refusal) => refusal.kind === 'unavailable');
+      const why = causes.map(({ upstream, cause }) => `${upstream}: ${cause.message}`).join('; ');
+      return new OciError(
+        'UNAVAILABLE',
+        `${what} is not cached and cannot be fetched now (${why}): try again`,
+        {
+          retryAfter: 5,
+          cause: causes[0]?.cause,
+        },
+      );
+    }
+    default:
+      return verdict.kind satisfies never;
+  }
+}

@@ -1,0 +1,24 @@
+import type { RepositoryName } from '../oci/reference.ts';
+import type { UpstreamClient } from '../upstream/client.ts';
+
+/** A source host that the configuration names, and the endpoints that serve its content. */
+export type Registry = {
+  readonly name: string;
+  /** In the configured order. */
+  readonly upstreams: readonly UpstreamClient[];
+  /** Milliseconds for which a tag is served without asking again. */
+  readonly tagTtl: number;
+  /** Milliseconds for which an absence is remembered. */
+  readonly negativeTtl: number;
+};
+
+/** A repository of a known registry. */
+export type ResolvedRepository = { readonly registry: Registry; readonly repository: RepositoryName };
+
+/** `registry/repository`, as shown to people and matched by policy. */
+export function imageName({ registry, repository }: ResolvedRepository): string {
+  return `${registry.name}/${repository}`;
+}
+
+/** How an answer came about; the log, the metrics and `X-Cache` say the same word. */
+export type CacheOutcome = 'hit' | 'miss' | 'joined' | 'revalidated' | 'stale';

@@ -1,0 +1,36 @@
+import path from 'node:path';
+import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../oci/digest.ts';
+
+/** The paths below one storage folder; built from validated digests only. `storage/README.md` explains them to people. */
+export type Layout = {
+  readonly root: string;
+  /** Whole, verified blobs: `blobs/<algorithm>/<first two hex digits>/<hex>`. */
+  blob(digest: Digest): string;
+  /** A download under way or interrupted: `fills/<algorithm>-<hex>`. */
+  fill(digest: Digest): string;
+  readonly blobs: string;
+  readonly fills: string;
+  readonly index: string;
+};
+
+/** The layout of the storage folder at `root` (absolute). */
+export function storageLayout(root: string): Layout {
+  const blobs = path.join(root, 'blobs');
+  const fills = path.join(root, 'fills');
+  return {
+    root,
+    blobs,
+    fills,
+    index: path.join(root, 'index.db'),
+    blob: (digest) => {
+      const hex = digestHex(digest);
+      return path.join(blobs, digestAlgorithm(digest), hex.slice(0, 2), hex);
+    },
+    fill: (digest) => path.join(fills, `${digestAlgorithm(digest)}-${digestHex(digest)}`),
+  };
+}
+
+/** The digest that a file in `fills/` is of; `undefined` for a name that no fill has. */
+export function digestOfFill(fileName: string): Digest | undefined {
+  return parseDigest(fileName.replace('-', ':'));
+}
