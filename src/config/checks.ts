@@ -1,0 +1,118 @@
+import type { ConfigPath, Finding } from './problems.ts';
+import { isRegistryHostText } from './scalars.ts';
+import { defaultRegistryName, defaultRegistryUrls } from './schema.ts';
+
+/** One upstream of a document that no schema has looked at yet, and where it stands. */
+export type RawUpstream = { readonly path: ConfigPath; readonly upstream: Readonly<Record<string, unknown>> };
+
+/**
+ * What no single key can tell: names, aliases and combinations. It looks at the raw document, not at the schema's
+ * result, so that these are reported in the same run as the schema's own findings; what has a wrong type is skipped.
+ */
+export function crossFieldFindings(document: unknown): Finding[] {
+  const registries = rawRegistries(document);
+  return [
+    ...defaultRegistryFindings(document, registries),
+    ...registryNameFindings(registries),
+    ...hostFindings(registries),
+    ...Object.entries(registries).flatMap(([name, registry]) => tagFindings(name, registry)),
+    ...rawUpstreams(document).flatMap(upstreamFindings),
+  ];
+}
+
+/** Every upstream of a raw document that is at least a map. */
+export function rawUpstreams(document: unknown): RawUpstream[] {
+  return Object.entries(rawRegistries(document)).flatMap(([name, registry]) =>
+    listAt(registry, 'upstreams').flatMap((upstream, index) =>
+      isMap(upstream) ? [{ path: ['registries', name, 'upstreams', index], upstream }] : [],
+    ),
+  );
+}
+
+function defaultRegistryFindings(document: unknown, registries: Record<string, unknown>): Finding[] {
+  const path = ['defaultRegistry'];
+  const configured = isMap(document) ? document['defaultRegistry'] : undefined;
+  const names = isMap(document) && document['registries'] !== undefined ? registries : defaultRegistryUrls;
+  const choices = Object.keys(names);
+  if (choices.length === 0) {
+    const empty = isMap(document) && isMap(document['registries']);
+    return empty ? [{ path: ['registries'], message: 'must name at least one registry' }] : [];
+  }
+  if (configured === undefined && !Object.hasOwn(names, defaultRegistryName)) {
+    const message = `is ${defaultRegistryName} unless set, which registries lacks: set it to one of ${choices.join(', ')}`;
+    return [{ path, message, shownAt: ['registries'] }];
+  }
+  if (typeof configured !== 'string' || Object.hasOwn(names, configured)) return [];
+  return [{ path, message: `must be one of the registries: ${choices.join(', ')}` }];
+}
+
+function registryNameFindings(registries: Record<string, unknown>): Finding[] {
+  const message =
+    'a registry is named by its host, such as ghcr.io or localhost:5000: lower case, no scheme, no path';
+  return Object.keys(registries)
+    .filter((name) => !isRegistryHostText(name))
+    .map((name) => ({ path: ['registries', name], message }));
+}
+
+function hostFindings(registries: Record<string, unknown>): Finding[] {
+  const owners = new Map<string, string>();
+  const findings: Finding[] = [];
+  for (const [name, registry] of Object.entries(registries)) {
+    for (const [index, host] of listAt(registry, 'hosts').entries()) {
+      if (typeof host !== 'string' || host === '') continue;
+      const path = ['registries', name, 'hosts', index];
+      const owner = owners.get(host);
+      if (!isRegistryHostText(host)) {
+        findings.push({
+          path,
+          message: 'must be a host such as ghcr.mirror.corp: lower case, no scheme, no path',
+        });
+      } else if (owner !== undefined) {
+        findings.push({ path, message: `this host is already given for ${owner}` });
+      } else if (host !== name && Object.hasOwn(registries, host)) {
+        findings.push({ path, message: 'this host is the name of another registry' });
+      }
+      owners.set(host, owner ?? name);
+    }
+  }
+  return findings;
+}
+
+function tagFindings(name: string, registry: unknown): Finding[] {
+  const upstreams = listAt(registry, 'upstreams');
+  const none =
+    upstreams.length > 0 && upstreams.every((upstream) => isMap(upstream) && upstream['tags'] === false);
+  const message = 'every upstream has tags: false, so no tag could be pulled: leave it out for at least one';
+  return none ? [{ path: ['registries', name, 'upstreams'], message }] : [];
+}
+
+function upstreamFindings({ path, upstream }: RawUpstream): Finding[] {
+  const { url, insecure, username, password } = upstream;
+  const findings: Finding[] = [];
+  const add = (key: string, message: string) => findings.push({ path: [...path, key], message });
+  if (typeof url === 'string' && url.startsWith('http://') && (insecure ?? false) === false) {
+    add('url', 'plain http:// needs insecure: true');
+  }
+  if (typeof url === 'string' && url.startsWith('https://') && insecure === true) {
+    add('insecure', 'permits plain http:// only: an https:// certificate is always verified, see the key ca');
+  }
+  if (username !== undefined && password === undefined) add('username', 'needs the key password beside it');
+  if (password !== undefined && username === undefined) add('password', 'needs the key username beside it');
+  if (typeof username === 'string' && username.includes(':'))
+    add('username', 'must hold no colon (RFC 7617)');
+  return findings;
+}
+
+function rawRegistries(document: unknown): Record<string, unknown> {
+  const registries = isMap(document) ? document['registries'] : undefined;
+  return isMap(registries) ? registries : {};
+}
+
+function listAt(node: unknown, key: string): readonly unknown[] {
+  const list = isMap(node) ? node[key] : undefined;
+  return Array.isArray(list) ? list : [];
+}
+
+function isMap(node: unknown): node is Record<string, unknown> {
+  return typeof node === 'object' && node !== null && !Array.isArray(node);
+}

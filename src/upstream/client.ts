@@ -1,0 +1,275 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
+import { manifestAccept, mediaTypes } from '../oci/media-types.ts';
+import { type Reference, referenceText } from '../oci/reference.ts';
+import { UpstreamAuth } from './auth.ts';
+import { isReferrersType, mergeReferrers, readTagPage } from './listing-page.ts';
+import { manifestHeadType, manifestType } from './manifest-type.ts';
+import { type ProxyOptions, proxyFor } from './proxy-choice.ts';
+import { type Reading, RegistryRequests } from './registry-requests.ts';
+import {
+  type BlobTransfer,
+  type BodyHop,
+  type ManifestBody,
+  type ManifestHead,
+  type ReferrersBody,
+  UpstreamError,
+  type UpstreamResult,
+} from './result.ts';
+import { SmallHttp } from './small-http.ts';
+import { parseUpstreamUrl } from './upstream-url.ts';
+import type { WireRequest } from './wire.ts';
+
+/** One upstream of a registry. Times in milliseconds. */
+export type UpstreamOptions = {
+  /** `https://host[:port][/base]`; a base path prefixes every repository. `http` needs `insecure`. */
+  readonly url: string;
+  /** Whether it may be asked what a tag means. */
+  readonly tags: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  /** PEM certificates that replace the default trust roots, for the host and where it redirects to. */
+  readonly ca?: string;
+  /** Permits a plain `http` URL; it never weakens TLS. */
+  readonly insecure: boolean;
+  readonly connectTimeout: number;
+  readonly headersTimeout: number;
+  readonly stallTimeout: number;
+  readonly proxy?: ProxyOptions;
+  readonly userAgent: string;
+  /** Token realms elsewhere that are trusted with the credentials: `host[:port]`, or an origin. */
+  readonly trustedRealms?: readonly string[];
+};
+
+/**
+ * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it
+ * came out (the result's kind, or `aborted`), and how many milliseconds it took.
+ */
+export type UpstreamDeps = {
+  readonly log: Log;
+  readonly clock: Clock;
+  observe(op: string, outcome: string, ms: number): void;
+};
+
+/** The longest page of a list of tags, in bytes. */
+const maxTagPage = 4 * 1024 * 1024;
+
+/**
+ * The client of one upstream: it authenticates, follows redirects by hand, judges media types, and says in plain
+ * values what the upstream said. It verifies no digest, keeps no content and decides no policy. Every method
+ * rejects with the signal's reason on abort, and otherwise resolves to an {@link UpstreamResult}.
+ */
+export class UpstreamClient {
+  /** Host, port and base path of the URL: what users are shown as the upstream's name. */
+  readonly name: string;
+  /** Whether it may be asked what a tag means. */
+  readonly tags: boolean;
+  readonly #options: UpstreamOptions;
+  readonly #http: SmallHttp;
+  readonly #auth: UpstreamAuth;
+  readonly #requests: RegistryRequests;
+
+  /** Throws a `TypeError` for a URL that is not https (or http with `insecure`), or holds credentials or a query. */
+  constructor(deps: UpstreamDeps, options: UpstreamOptions) {
+    const { url, base } = parseUpstreamUrl(options);
+    const { clock, log } = deps;
+    const observe = deps.observe.bind(deps);
+    this.name = `${url.host}/${base}`.replace(/\/$/, '');
+    this.tags = options.tags;
+    this.#options = options;
+    this.#http = new SmallHttp(options);
+    this.#auth = new UpstreamAuth(
+      { http: this.#http, clock, log, observe },
+      {
+        name: this.name,
+        url,
+        trustedRealms: options.trustedRealms ?? [],
+        ...(options.username !== undefined && { username: options.username }),
+        ...(options.password !== undefined && { password: options.password }),
+      },
+    );
+    this.#requests = new RegistryRequests(
+      { http: this.#http, auth: this.#auth, clock, observe },
+      { name: this.name, url, base },
+    );
+  }
+
+  /** Asks what a reference means now. A generic content type is passed on as it is; HTML is `unavailable`. */
+  headManifest(
+    repository: string,
+    reference: Reference,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<ManifestHead>> {
+    const plan = {
+      method: 'HEAD',
+      path: manifestPath(reference),
+      accept: manifestAccept,
+      maxBytes: 0,
+    } as const;
+    return this.#requests.small(
+      'head-manifest',
+      repository,
+      plan,
+      ({ headers }): Reading<ManifestHead> => {
+        const type = manifestHeadType(headers['content-type']);
+        if (type.kind === 'refused') return type;
+        const digest = parseDigest(headers['docker-content-digest'] ?? '');
+        return { kind: 'value', value: { digest, mediaType: type.value, size: contentLength(headers) } };
+      },
+      signal,
+    );
+  }
+
+  /**
+   * Fetches a manifest. More than `maxBytes`, HTML, or a generic content type on a body that does not name its own
+   * media type is `unavailable`; schema 1 types are passed on.
+   */
+  getManifest(
+    repository: string,
+    reference: Reference,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<ManifestBody>> {
+    const plan = { method: 'GET', path: manifestPath(reference), accept: manifestAccept, maxBytes } as const;
+    return this.#requests.small(
+      'get-manifest',
+      repository,
+      plan,
+      ({ headers, body }): Reading<ManifestBody> => {
+        const type = manifestType(headers['content-type'], body);
+        if (type.kind === 'refused') return type;
+        const digestHint = parseDigest(headers['docker-content-digest'] ?? '');
+        return { kind: 'value', value: { bytes: body, mediaType: type.value, digestHint } };
+      },
+      signal,
+    );
+  }
+
+  /** Asks whether a blob exists. A storage host that a redirect leads to and that refuses HEAD does not mean no. */
+  async headBlob(
+    repository: string,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<{ size: number | undefined }>> {
+    const result = await this.#requests.small(
+      'head-blob',
+      repository,
+      { method: 'HEAD', path: `blobs/${digest}`, accept: '*/*', maxBytes: 0 },
+      ({ headers }) => ({ kind: 'value', value: { size: contentLength(headers) } }),
+      signal,
+    );
+    // Signed storage URLs are often signed for GET alone.
+    const signedForGet = result.kind === 'unavailable' && result.cause.reason === 'redirect-denied';
+    return signedForGet ? { kind: 'ok', value: { size: undefined }, upstream: this.name } : result;
+  }
+
+  /**
+   * Transfers a blob's bytes from `offset` on. `hop` is run once for each request on the way, with this call's
+   * signal, and follows nothing. A transfer that broke off is `ok` with `ending: 'broken'`.
+   */
+  getBlob(
+    repository: string,
+    digest: Digest,
+    offset: number,
+    hop: BodyHop,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<BlobTransfer>> {
+    const range = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    const headers = { 'user-agent': this.#options.userAgent, accept: '*/*', ...range };
+    const plan = { path: `blobs/${digest}`, headers, offset };
+    return this.#requests.blob(repository, plan, (url, own) => this.#wireRequest(url, own), hop, signal);
+  }
+
+  /** Lists tags, at most `limit` of them, page by page within the upstream's origin; what is no tag is left out. */
+  async listTags(
+    repository: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<readonly string[]>> {
+    const path = this.#requests.endpoint(repository, 'tags/list');
+    path.searchParams.set('n', String(Math.max(1, Math.min(limit, 1000))));
+    const tags = new Set<string>();
+    const result = await this.#requests.pages(
+      'list-tags',
+      repository,
+      { path, accept: 'application/json', maxBytes: maxTagPage },
+      ({ body }) => {
+        const found = readTagPage(body);
+        if (!found) return { kind: 'refused', reason: 'its list of tags is malformed' };
+        for (const tag of found) if (tags.size < limit) tags.add(tag);
+        return { kind: 'value', value: tags.size < limit ? 'more' : 'enough' };
+      },
+      signal,
+    );
+    return result.kind === 'ok' ? { ...result, value: [...tags] } : result;
+  }
+
+  /** Lists the referrers of a digest; 404 (`missing`) is how an upstream without the referrers API answers. */
+  async listReferrers(
+    repository: string,
+    digest: Digest,
+    artifactType: string | undefined,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<ReferrersBody>> {
+    const path = this.#requests.endpoint(repository, `referrers/${digest}`);
+    if (artifactType !== undefined) path.searchParams.set('artifactType', artifactType);
+    const bodies: Buffer[] = [];
+    let filtersApplied: string | undefined;
+    let left = maxBytes;
+    const result = await this.#requests.pages(
+      'list-referrers',
+      repository,
+      { path, accept: mediaTypes.ociIndex, maxBytes },
+      ({ headers, body }) => {
+        left -= body.length;
+        if (left < 0) return { kind: 'refused', reason: `its list of referrers exceeds ${maxBytes} bytes` };
+        if (!isReferrersType(headers['content-type'])) {
+          return { kind: 'refused', reason: 'it sent something else where a list of referrers was due' };
+        }
+        filtersApplied ??= headers['oci-filters-applied'];
+        bodies.push(body);
+        return { kind: 'value', value: 'more' };
+      },
+      signal,
+    );
+    if (result.kind !== 'ok') return result;
+    const bytes = mergeReferrers(bodies);
+    if (bytes) return { ...result, value: { bytes, mediaType: mediaTypes.ociIndex, filtersApplied } };
+    const cause = new UpstreamError('its list of referrers is malformed', {
+      upstream: this.name,
+      op: 'list-referrers',
+    });
+    return { kind: 'unavailable', upstream: this.name, cause };
+  }
+
+  /** Ends everything that is under way here; hops are ended by their signals. */
+  async close(): Promise<void> {
+    this.#auth.close();
+    await this.#http.close();
+  }
+
+  #wireRequest(url: URL, headers: Readonly<Record<string, string>>): WireRequest {
+    const { ca, connectTimeout, headersTimeout, stallTimeout } = this.#options;
+    const proxy = proxyFor(url, this.#options.proxy);
+    return {
+      url: url.href,
+      headers,
+      ...(ca !== undefined && { ca }),
+      ...(proxy !== undefined && { proxy: { url: proxy } }),
+      connectTimeout,
+      headersTimeout,
+      stallTimeout,
+    };
+  }
+}
+
+function manifestPath(reference: Reference): string {
+  return `manifests/${referenceText(reference)}`;
+}
+
+function contentLength(headers: Readonly<Record<string, string>>): number | undefined {
+  const text = headers['content-length'] ?? '';
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,119 @@
+import type { Clock } from '../lib/clock.ts';
+import type { UpstreamAuth } from './auth.ts';
+import { isRedirect, judgeRedirect } from './redirect.ts';
+import {
+  UpstreamError,
+  type UpstreamErrorReason,
+  type UpstreamOp,
+  type UpstreamRefusal,
+  type UpstreamResult,
+} from './result.ts';
+import { parseRetryAfter } from './retry-after.ts';
+
+/** An answer that the walk has to deal with, or the value that ends it. */
+export type Sent<T> =
+  | { readonly kind: 'final'; readonly value: T }
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly refused?: string | undefined;
+    }
+  | {
+      readonly kind: 'failed';
+      readonly reason: UpstreamErrorReason;
+      readonly message: string;
+      readonly cause?: unknown;
+    };
+
+/** What one walk is about. `headers` are sent on every hop, so they hold no credentials. */
+export type WalkPlan<T> = {
+  readonly op: UpstreamOp;
+  readonly url: URL;
+  /** The repository as the upstream calls it: what a token is asked for. */
+  readonly repository: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly send: (
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ) => Promise<Sent<T>>;
+};
+
+const maxRedirects = 5;
+
+/**
+ * Takes a request through authentication and redirects, each hop with a header set of its own: the upstream's
+ * credentials leave with requests within its origin only, and not again once a redirect has left it. Where a
+ * redirect led elsewhere and was refused there (a signed URL that expired), the walk starts over once.
+ */
+export async function walk<T>(
+  deps: { auth: UpstreamAuth; clock: Clock },
+  upstream: { name: string; url: URL },
+  plan: WalkPlan<T>,
+  signal: AbortSignal,
+): Promise<UpstreamResult<T>> {
+  const first = await walkOnce(deps, upstream, plan, signal);
+  const expired = first.kind === 'unavailable' && first.cause.reason === 'redirect-denied';
+  return expired ? walkOnce(deps, upstream, plan, signal) : first;
+}
+
+async function walkOnce<T>(
+  { auth, clock }: { auth: UpstreamAuth; clock: Clock },
+  upstream: { name: string; url: URL },
+  plan: WalkPlan<T>,
+  signal: AbortSignal,
+): Promise<UpstreamResult<T>> {
+  const { name } = upstream;
+  const unavailable = (reason: UpstreamErrorReason, message: string, cause?: unknown): UpstreamRefusal => {
+    return {
+      kind: 'unavailable',
+      upstream: name,
+      cause: new UpstreamError(message, { upstream: name, op: plan.op, reason, cause }),
+    };
+  };
+  let url = plan.url;
+  let home = true;
+  let challenged = false;
+  let authorization = await auth.header(plan.repository, signal);
+  for (let redirects = 0; ; ) {
+    if (authorization.kind !== 'header') return authorization;
+    const { value } = authorization;
+    const headers = home && value !== undefined ? { ...plan.headers, authorization: value } : plan.headers;
+    const sent = await plan.send(url, headers, signal);
+    if (sent.kind === 'final') return { kind: 'ok', value: sent.value, upstream: name };
+    if (sent.kind === 'failed') return unavailable(sent.reason, sent.message, sent.cause);
+    const { status } = sent;
+    if (isRedirect(status)) {
+      const verdict = judgeRedirect(sent.headers['location'], url, upstream.url);
+      if (verdict.kind === 'refused') return unavailable('redirect', verdict.reason);
+      if (++redirects > maxRedirects) return unavailable('redirect', 'it redirects too often');
+      home &&= verdict.url.origin === upstream.url.origin;
+      url = verdict.url;
+      continue;
+    }
+    if (status === 401 && home && !challenged) {
+      challenged = true;
+      authorization = await auth.answer(sent.headers['www-authenticate'], plan.repository, value, signal);
+      continue;
+    }
+    if (status === 404) return { kind: 'missing', upstream: name };
+    if (status === 429) {
+      return {
+        kind: 'limited',
+        upstream: name,
+        retryAfter: parseRetryAfter(sent.headers['retry-after'], clock.now()),
+      };
+    }
+    if (status === 401 || status === 403) {
+      // A host that the registry redirected to has no say about the right to read: only the registry has.
+      if (!home)
+        return unavailable('redirect-denied', `${url.host}, where it redirects to, answered ${status}`);
+      return { kind: 'denied', upstream: name, status };
+    }
+    return unavailable(
+      sent.refused === undefined ? 'status' : 'protocol',
+      sent.refused ?? `it answered ${status}`,
+    );
+  }
+}
