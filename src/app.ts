@@ -9,6 +9,7 @@ import { HttpServer } from './http/server.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { type Log, silentLog } from './lib/log.ts';
 import { type Metrics, openMetrics } from './lib/metrics.ts';
+import { version } from './lib/version.ts';
 import { TagRules } from './policy/tag-rules.ts';
 import { PullBlobs } from './pull/blobs.ts';
 import { FillWorkers } from './pull/fill-workers.ts';
@@ -24,7 +25,6 @@ import { FillFiles } from './store/fill-files.ts';
 import { storageLayout } from './store/layout.ts';
 import { SqliteMetadata } from './store/sqlite-metadata.ts';
 import { UpstreamClient } from './upstream/client.ts';
-import { version } from './version.ts';
 
 /** A whole server: everything behind one configuration. */
 export type Entrepot = {

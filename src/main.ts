@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { addCheck } from './cli/check.ts';
 import { addSchema } from './cli/schema.ts';
 import { addServe } from './cli/serve.ts';
-import { version } from './version.ts';
+import { version } from './lib/version.ts';
 
 const program = new Command('entrepot')
   .description(

@@ -96,8 +96,11 @@ function upstreamFindings({ path, upstream }: RawUpstream): Finding[] {
   if (typeof url === 'string' && url.startsWith('https://') && insecure === true) {
     add('insecure', 'permits plain http:// only: an https:// certificate is always verified, see the key ca');
   }
-  if (username !== undefined && password === undefined) add('username', 'needs the key password beside it');
-  if (password !== undefined && username === undefined) add('password', 'needs the key username beside it');
+  // Of the upstream, not of the key: it holds whether or not the key's value could be filled in.
+  if ((username === undefined) !== (password === undefined)) {
+    const [key, missing] = username === undefined ? ['password', 'username'] : ['username', 'password'];
+    findings.push({ path, message: `${key} needs the key ${missing} beside it`, shownAt: [...path, key] });
+  }
   if (typeof username === 'string' && username.includes(':'))
     add('username', 'must hold no colon (RFC 7617)');
   return findings;

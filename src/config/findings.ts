@@ -15,9 +15,9 @@ export function applySchema(document: unknown): SchemaResult {
 
 /** The known key that `key` was probably meant to be; `undefined` when none is near. */
 export function nearestKey(key: string, known: readonly string[]): string | undefined {
-  const wanted = bareLetters(key);
+  const wanted = key.toLowerCase();
   const ranked = known
-    .map((candidate) => ({ candidate, distance: editDistance(wanted, bareLetters(candidate)) }))
+    .map((candidate) => ({ candidate, distance: editDistance(wanted, candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
   return best && best.distance <= Math.max(1, Math.floor(wanted.length * 0.4)) ? best.candidate : undefined;
@@ -51,10 +51,6 @@ const wantedTypes: Readonly<Record<string, string>> = {
   record: 'must be a map of keys to values',
   array: 'must be a list',
 };
-
-function bareLetters(key: string): string {
-  return key.toLowerCase().replaceAll(/[-_.]/g, '');
-}
 
 /** Levenshtein's distance, row by row. */
 function editDistance(from: string, to: string): number {

@@ -14,6 +14,9 @@ import { etagOf, noneMatch } from './conditions.ts';
 import { type Exchange, header } from './exchange.ts';
 import { type Headers, sendNotModified, sendWhole } from './respond.ts';
 
+/** Characters of a warning: enough for a reason, little enough for any client's header limit. */
+const longestWarning = 300;
+
 /** The distribution-spec's pull API (version 1.1), over what the pull room offers. */
 export class RegistryApi {
   readonly #deps: {
@@ -182,5 +185,5 @@ function namespaceHeader(route: { address: { ns: string | undefined } }): Header
 function warning({ staleBecause }: ManifestAnswer): string | undefined {
   if (staleBecause === undefined) return undefined;
   const text = `stale: ${staleBecause}`.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, "'");
-  return `299 - "${text.slice(0, 400)}"`;
+  return `299 - "${text.slice(0, longestWarning)}"`;
 }

@@ -1,0 +1,244 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these strings are the syntax under test.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Config } from '../../src/config/config.ts';
+import { loadConfig, resolveConfigFile } from '../../src/config/load.ts';
+
+const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+
+function folderWith(files: Record<string, string>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'entrepot-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+
+function load(yaml: string, env: Record<string, string> = {}, files: Record<string, string> = {}): Config {
+  const folder = folderWith({ ...files, 'config.yaml': yaml });
+  return loadConfig({ file: join(folder, 'config.yaml'), env, cwd: '/elsewhere' });
+}
+
+const oneUpstream = (text: string) => `registries: {docker.io: {upstreams: [{${text}}]}}`;
+const firstUpstream = (config: Config) => config.registries['docker.io']?.upstreams[0];
+
+describe('without a file', () => {
+  const config = loadConfig({ env: {}, cwd: '/srv/entrepot' });
+
+  test('every key has its default, in milliseconds and bytes', () => {
+    const { registries, ...rest } = config;
+    expect(rest).toEqual({
+      listen: { host: '0.0.0.0', port: 5000 },
+      storage: { path: '/srv/entrepot/storage' },
+      defaultRegistry: 'docker.io',
+      policy: { default: 'allow', rules: [] },
+      limits: { manifestSize: 4_194_304 },
+      server: { writeStallTimeout: 60_000, drainTimeout: 25_000 },
+      log: { level: 'info', format: 'json' },
+      outboundProxy: { noProxy: [] },
+    });
+    expect(registries['docker.io']).toEqual({
+      upstreams: [
+        {
+          url: 'https://registry-1.docker.io',
+          tags: true,
+          insecure: false,
+          connectTimeout: 5000,
+          headersTimeout: 30_000,
+          stallTimeout: 30_000,
+        },
+      ],
+      hosts: [],
+      tagTtl: 300_000,
+      negativeTtl: 30_000,
+    });
+  });
+
+  test('the six public registries are served', () => {
+    const urls = Object.entries(config.registries).map(([name, { upstreams }]) => [name, upstreams[0]?.url]);
+    expect(Object.fromEntries(urls)).toEqual({
+      'docker.io': 'https://registry-1.docker.io',
+      'ghcr.io': 'https://ghcr.io',
+      'quay.io': 'https://quay.io',
+      'registry.k8s.io': 'https://registry.k8s.io',
+      'mcr.microsoft.com': 'https://mcr.microsoft.com',
+      'gcr.io': 'https://gcr.io',
+    });
+  });
+
+  test('the result is frozen all the way down', () => {
+    const unfrozen = (node: unknown, path: string): string[] => {
+      if (typeof node !== 'object' || node === null) return [];
+      const inner = Object.entries(node).flatMap(([key, child]) => unfrozen(child, `${path}/${key}`));
+      return Object.isFrozen(node) ? inner : [path, ...inner];
+    };
+    expect(unfrozen(config, '')).toEqual([]);
+  });
+
+  test('no registry is found under a name that every object has', () => {
+    expect(config.registries['constructor']).toBeUndefined();
+    expect(config.registries['toString']).toBeUndefined();
+  });
+});
+
+describe('with a file', () => {
+  test('an empty file, or one of remarks only, is no file but for the folder', () => {
+    const bare = { ...loadConfig({ env: {}, cwd: '/' }), storage: undefined };
+    expect({ ...load(''), storage: undefined }).toEqual(bare);
+    expect({ ...load('# nothing\n---\n'), storage: undefined }).toEqual(bare);
+  });
+
+  test('every key is read', () => {
+    const config = load(
+      `
+listen: "[::1]:0"
+storage: {path: cache/here}
+defaultRegistry: registry.corp:5000
+registries:
+  registry.corp:5000:
+    upstreams:
+      - {url: "http://Mirror.LAN:80/", insecure: true, tags: false, connectTimeout: 250ms}
+      - url: https://harbor.corp/dockerhub/
+        username: \${USER_NAME}
+        password: \${file:secret}
+        ca: certs/corp.pem
+        headersTimeout: 1m30s
+        stallTimeout: 24d
+    hosts: [docker.corp, "docker.corp:5000"]
+    tagTtl: 0s
+    negativeTtl: 1h
+policy:
+  default: deny
+  rules:
+    - {images: "docker.io/**", action: allow}
+    - {images: ["**"], tags: latest, action: deny, reason: pin it}
+limits: {manifestSize: 8MiB}
+server: {writeStallTimeout: 10s, drainTimeout: 0s}
+log: {level: silent, format: text}
+`,
+      { USER_NAME: 'robot$ci' },
+      { secret: 'pass word\n', 'certs/corp.pem': pem },
+    );
+    expect({
+      ...config,
+      storage: { path: config.storage.path.replace(/^.*entrepot-config-\w+/, '') },
+    }).toEqual({
+      listen: { host: '::1', port: 0 },
+      storage: { path: '/cache/here' },
+      defaultRegistry: 'registry.corp:5000',
+      registries: {
+        'registry.corp:5000': {
+          upstreams: [
+            {
+              url: 'http://mirror.lan',
+              tags: false,
+              insecure: true,
+              connectTimeout: 250,
+              headersTimeout: 30_000,
+              stallTimeout: 30_000,
+            },
+            {
+              url: 'https://harbor.corp/dockerhub',
+              tags: true,
+              insecure: false,
+              username: 'robot$ci',
+              password: 'pass word',
+              ca: pem,
+              connectTimeout: 5000,
+              headersTimeout: 90_000,
+              stallTimeout: 2_073_600_000,
+            },
+          ],
+          hosts: ['docker.corp', 'docker.corp:5000'],
+          tagTtl: 0,
+          negativeTtl: 3_600_000,
+        },
+      },
+      policy: {
+        default: 'deny',
+        rules: [
+          { images: ['docker.io/**'], action: 'allow' },
+          { images: ['**'], tags: ['latest'], action: 'deny', reason: 'pin it' },
+        ],
+      },
+      limits: { manifestSize: 8_388_608 },
+      server: { writeStallTimeout: 10_000, drainTimeout: 0 },
+      log: { level: 'silent', format: 'text' },
+      outboundProxy: { noProxy: [] },
+    });
+  });
+
+  test('a relative file is found in the working folder', () => {
+    const folder = folderWith({ 'etc/e.yaml': 'storage: {path: x}' });
+    expect(loadConfig({ file: 'etc/e.yaml', env: {}, cwd: folder }).storage.path).toBe(join(folder, 'etc/x'));
+  });
+
+  test('an absolute storage path stays', () => {
+    expect(load('storage: {path: /var/lib/entrepot}').storage.path).toBe('/var/lib/entrepot');
+  });
+
+  test('anchors and aliases may be used', () => {
+    const config = load(`
+registries:
+  docker.io: {upstreams: &u [{url: "https://\${HOST:-a.example}"}]}
+  ghcr.io: {upstreams: *u}
+`);
+    expect(config.registries['ghcr.io']?.upstreams[0]?.url).toBe('https://a.example');
+  });
+
+  test.each([
+    ['https://h.example', 'https://h.example'],
+    ['https://h.example:443/', 'https://h.example'],
+    ['https://h.example:8443/a/b-c//', 'https://h.example:8443/a/b-c'],
+    ['https://[::1]:5000', 'https://[::1]:5000'],
+  ])('the upstream %s is normalised', (url, expected) => {
+    expect(firstUpstream(load(oneUpstream(`url: "${url}"`)))?.url).toBe(expected);
+  });
+});
+
+describe('the proxies of the environment', () => {
+  const proxyOf = (env: Record<string, string>) => loadConfig({ env, cwd: '/' }).outboundProxy;
+
+  test('are read in upper case first, and an empty one is none', () => {
+    expect(
+      proxyOf({
+        HTTPS_PROXY: 'http://a:1',
+        https_proxy: 'http://b:1',
+        HTTP_PROXY: '',
+        http_proxy: 'http://c:1',
+      }),
+    ).toEqual({ https: 'http://a:1/', http: 'http://c:1/', noProxy: [] });
+  });
+
+  test('may be written without a scheme and with credentials', () => {
+    expect(proxyOf({ https_proxy: 'proxy.corp:3128', HTTP_PROXY: 'https://u:p@proxy.corp' })).toEqual({
+      https: 'http://proxy.corp:3128/',
+      http: 'https://u:p@proxy.corp/',
+      noProxy: [],
+    });
+  });
+
+  test('leave out the hosts of NO_PROXY', () => {
+    expect(proxyOf({ NO_PROXY: ' localhost,.Corp.example, 10.0.0.0/8 ,,*' }).noProxy).toEqual([
+      'localhost',
+      '.corp.example',
+      '10.0.0.0/8',
+      '*',
+    ]);
+  });
+});
+
+describe('the file to load', () => {
+  test('is the one of the flag, then of ENTREPOT_CONFIG, then config.yaml in the working folder, then none', () => {
+    const cwd = folderWith({ 'config.yaml': '' });
+    const env = { ENTREPOT_CONFIG: '/etc/e.yaml' };
+    expect(resolveConfigFile({ flag: 'a.yaml', env, cwd })).toBe(join(cwd, 'a.yaml'));
+    expect(resolveConfigFile({ env, cwd })).toBe('/etc/e.yaml');
+    expect(resolveConfigFile({ env: { ENTREPOT_CONFIG: '' }, cwd })).toBe(join(cwd, 'config.yaml'));
+    expect(resolveConfigFile({ env: {}, cwd: folderWith({}) })).toBeUndefined();
+  });
+});
