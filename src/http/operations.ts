@@ -26,5 +26,11 @@ export function operationsRoutes(operations: Operations): Hono {
     return c.body(text, statuses.ok, { 'Content-Type': contentType });
   });
   app.get('/', (c) => c.text('entrepot: a pull-through OCI registry mirror. The registry API is at /v2/.\n'));
+  app.notFound((c) => {
+    return c.json(
+      { errors: [{ code: 'NAME_UNKNOWN', message: 'no such path: the registry API is at /v2/' }] },
+      statuses.notFound,
+    );
+  });
   return app;
 }

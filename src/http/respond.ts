@@ -24,7 +24,7 @@ const statusOfCode = {
 } as const satisfies Record<OciErrorCode, number>;
 
 /** Statuses of the answers that are not errors. */
-export const statuses = { ok: 200, partial: 206, notModified: 304, unavailable: 503 } as const;
+export const statuses = { ok: 200, partial: 206, notModified: 304, notFound: 404, unavailable: 503 } as const;
 
 /** Header values by name; `undefined` leaves the header out. */
 export type Headers = Readonly<Record<string, string | number | undefined>>;

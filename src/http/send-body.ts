@@ -29,23 +29,27 @@ export async function sendBody(
   );
   const buffers = [pool.acquire(longest)];
   let writing: Promise<void> | undefined;
+  let unwritten = 0;
   let turn = 0;
-  const flush = async () => {
-    const last = writing;
-    writing = undefined;
-    await last;
+  const write = (bytes: Buffer) => {
+    unwritten += 1;
+    writing = written(outgoing, bytes).finally(() => {
+      unwritten -= 1;
+    });
+    // It may fail while the next read is awaited; whoever awaits the write afterwards still learns of it.
+    writing.catch(() => undefined);
   };
   outgoing.setTimeout(options.stall, () => {
     // Waiting for an upstream is no fault of the client's: only a write that makes no progress is.
-    if (writing !== undefined) outgoing.destroy(new Error('the client takes no bytes'));
+    if (unwritten > 0) outgoing.destroy(new Error('the client takes no bytes'));
   });
   let begun = false;
   try {
     for (const piece of pieces) {
       if (piece.kind === 'text') {
         if (begun) {
-          await flush();
-          writing = write(outgoing, Buffer.from(piece.text));
+          await writing;
+          write(Buffer.from(piece.text));
         }
         continue;
       }
@@ -56,20 +60,20 @@ export async function sendBody(
         const wanted = Math.min(buffer.length, piece.range.end - position);
         const bytes = await content.read(buffer, wanted, position, signal);
         if (bytes === 0) throw new Error('the file is shorter than its blob');
-        await flush();
+        await writing;
         if (!begun) {
           begun = true;
           begin();
-          for (const text of leadingText(pieces)) await write(outgoing, Buffer.from(text));
+          for (const text of leadingText(pieces)) write(Buffer.from(text));
         }
-        writing = write(outgoing, buffer.subarray(0, bytes));
+        write(buffer.subarray(0, bytes));
         sent(bytes);
         position += bytes;
         turn = 1 - turn;
       }
     }
     if (!begun) begin();
-    await flush();
+    await writing;
     outgoing.end();
   } finally {
     // A write under way still reads from its buffer.
@@ -88,7 +92,7 @@ function leadingText(pieces: readonly BodyPiece[]): string[] {
   return pieces.slice(0, Math.max(0, first)).flatMap((piece) => (piece.kind === 'text' ? [piece.text] : []));
 }
 
-function write(outgoing: ServerResponse, bytes: Buffer): Promise<void> {
+function written(outgoing: ServerResponse, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     outgoing.write(bytes, (error) => {
       if (error) reject(error);

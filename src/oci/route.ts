@@ -109,7 +109,7 @@ function invalidReference(text: string): Route {
   if (text.includes(':') || /%3a/i.test(text)) {
     return invalid('DIGEST_INVALID', 'the digest is not sha256 or sha512 followed by lower-case hex');
   }
-  return invalid('MANIFEST_INVALID', 'the reference is neither a tag nor a digest');
+  return invalid('MANIFEST_UNKNOWN', 'the reference is neither a tag nor a digest');
 }
 
 function invalid(code: OciErrorCode, message: string): Route {

@@ -46,7 +46,9 @@ export class PullBlobs {
       return { size: stored, outcome: 'hit' };
     }
     const size = leave.size ?? (await this.#askUpstream(target, digest, signal)).size;
-    if (size !== undefined) return { size, outcome: 'miss' };
+    const fill = this.#fills.find(digest);
+    if (size !== undefined)
+      return { size, outcome: fill === undefined ? 'miss' : fill.verified ? 'hit' : 'joined' };
     const content = await this.open(target, digest, signal);
     await content.close();
     return { size: content.size, outcome: content.outcome };
@@ -70,7 +72,7 @@ export class PullBlobs {
     try {
       return {
         size: await fill.size(signal),
-        outcome: joined ? 'joined' : 'miss',
+        outcome: fill.verified ? 'hit' : joined ? 'joined' : 'miss',
         get upstream() {
           return fill.upstream;
         },

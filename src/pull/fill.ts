@@ -56,6 +56,11 @@ export class Fill {
     return abandonOnAbort(this.#sized.promise, signal);
   }
 
+  /** Whether all bytes are there and verified, though perhaps not yet stored for good. */
+  get verified(): boolean {
+    return this.#size !== undefined && this.progress.front === this.#size;
+  }
+
   /** Gives the download up. */
   abort(reason: Error): void {
     this.#abort.abort(reason);

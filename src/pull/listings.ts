@@ -1,6 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
 import { mediaTypes } from '../oci/media-types.ts';
 import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
@@ -9,7 +8,7 @@ import { Absences } from './absences.ts';
 import { askInOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh } from './freshness.ts';
-import { verdictError } from './outcomes.ts';
+import { isOutage, verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
 
 /** One page of a tag listing. */
@@ -161,9 +160,7 @@ export class PullListings {
       );
       return { listing: value, outcome: joined ? 'joined' : 'miss' };
     } catch (error) {
-      const down =
-        error instanceof OciError && (error.code === 'UNAVAILABLE' || error.code === 'TOOMANYREQUESTS');
-      if (down && stored !== undefined) return { listing: stored, outcome: 'stale' };
+      if (isOutage(error) && stored !== undefined) return { listing: stored, outcome: 'stale' };
       throw error;
     }
   }

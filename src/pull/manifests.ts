@@ -12,7 +12,7 @@ import { askInOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import type { ManifestStore } from './manifest-store.ts';
-import { retryAfterOf, type Verdict, verdictError } from './outcomes.ts';
+import { isOutage, retryAfterOf, type Verdict, verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
 
 /** A manifest, and how it was come by. */
@@ -103,7 +103,10 @@ export class PullManifests {
       return this.#fetch(target, reference, undefined, signal);
     if (this.#fresh(target, reference.tag, record)) return hit(manifest);
     const known = this.#absences.recall(flightKey(target, reference));
-    if (known !== undefined) return stale(manifest, known.message);
+    if (known !== undefined) {
+      if (isOutage(known)) return stale(manifest, known.message);
+      throw known;
+    }
     const refreshed = this.#fetch(target, reference, { record, manifest }, signal);
     return orAfter(refreshed, revalidationPatience, signal, () => {
       const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
@@ -160,8 +163,7 @@ export class PullManifests {
     try {
       return await this.#get(target, reference, signal);
     } catch (error) {
-      if (!(error instanceof OciError) || (error.code !== 'UNAVAILABLE' && error.code !== 'TOOMANYREQUESTS'))
-        throw error;
+      if (!isOutage(error)) throw error;
       return stale(cached.manifest, error.message);
     }
   }

@@ -66,3 +66,8 @@ export function verdictError(verdict: Verdict, what: string, missing: OciErrorCo
       return verdict.kind satisfies never;
   }
 }
+
+/** Whether an error says that upstreams cannot tell now, so that what is cached may stand in. */
+export function isOutage(error: unknown): error is OciError {
+  return error instanceof OciError && (error.code === 'UNAVAILABLE' || error.code === 'TOOMANYREQUESTS');
+}

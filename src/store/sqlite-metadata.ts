@@ -172,9 +172,8 @@ function prepare(database: Database) {
          digest = excluded.digest, upstream = excluded.upstream, checked_at = excluded.checked_at`,
     ),
     manifest: statement(
-      `SELECT media_type, bytes FROM manifest WHERE digest = ?1
-       AND EXISTS (SELECT 1 FROM link WHERE digest = ?1
-         AND repository = (SELECT id FROM repository WHERE registry = ?2 AND name = ?3))`,
+      `SELECT manifest.media_type AS media_type, bytes FROM manifest JOIN link USING (digest)
+       WHERE digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
     ),
     putManifest: statement(
       `INSERT INTO manifest (digest, media_type, bytes, stored_at) VALUES (?, ?, ?, ?)

@@ -6,7 +6,7 @@ import { type Reference, referenceText } from '../oci/reference.ts';
 import { UpstreamAuth } from './auth.ts';
 import { isReferrersType, mergeReferrers, readTagPage } from './listing-page.ts';
 import { manifestHeadType, manifestType } from './manifest-type.ts';
-import { type ProxyOptions, proxyFor } from './proxy-choice.ts';
+import { proxyFor } from './proxy-choice.ts';
 import { type Reading, RegistryRequests } from './registry-requests.ts';
 import {
   type BlobTransfer,
@@ -18,29 +18,8 @@ import {
   type UpstreamResult,
 } from './result.ts';
 import { SmallHttp } from './small-http.ts';
-import { parseUpstreamUrl } from './upstream-url.ts';
+import { parseUpstreamUrl, type UpstreamOptions } from './upstream-options.ts';
 import type { WireRequest } from './wire.ts';
-
-/** One upstream of a registry. Times in milliseconds. */
-export type UpstreamOptions = {
-  /** `https://host[:port][/base]`; a base path prefixes every repository. `http` needs `insecure`. */
-  readonly url: string;
-  /** Whether it may be asked what a tag means. */
-  readonly tags: boolean;
-  readonly username?: string;
-  readonly password?: string;
-  /** PEM certificates that replace the default trust roots, for the host and where it redirects to. */
-  readonly ca?: string;
-  /** Permits a plain `http` URL; it never weakens TLS. */
-  readonly insecure: boolean;
-  readonly connectTimeout: number;
-  readonly headersTimeout: number;
-  readonly stallTimeout: number;
-  readonly proxy?: ProxyOptions;
-  readonly userAgent: string;
-  /** Token realms elsewhere that are trusted with the credentials: `host[:port]`, or an origin. */
-  readonly trustedRealms?: readonly string[];
-};
 
 /**
  * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it

@@ -1,7 +1,7 @@
-import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
+import { Agent, type Dispatcher, errors, ProxyAgent, request } from 'undici';
 import { type ProxyOptions, proxyFor } from './proxy-choice.ts';
 import type { UpstreamErrorReason } from './result.ts';
-import { proxyAuthorization } from './wire-target.ts';
+import { addressTimeout, proxyAuthorization } from './wire-target.ts';
 
 /** A request for something small; nothing is followed, retried or remembered. */
 export type SmallRequest = {
@@ -97,7 +97,11 @@ export class SmallHttp {
     const known = this.#dispatchers.get(key);
     if (known) return known;
     const { ca, connectTimeout } = this.#options;
-    const connect = { timeout: connectTimeout, ...(ca !== undefined && { ca }) };
+    const connect = {
+      timeout: connectTimeout,
+      autoSelectFamilyAttemptTimeout: addressTimeout,
+      ...(ca !== undefined && { ca }),
+    };
     const shared = { connections, pipelining: 1, allowH2: false, connectTimeout };
     const made =
       proxy === undefined
@@ -181,17 +185,22 @@ const known: Readonly<Record<string, readonly [UpstreamErrorReason, string]>> = 
   UND_ERR_HEADERS_OVERFLOW: ['protocol', 'the response head is too long'],
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['protocol', 'the answer is not as long as it says'],
   UND_ERR_PRX_TLS: ['unreachable', 'TLS to the proxy failed'],
-  UND_ERR_PRX_CONN: ['unreachable', 'the proxy refused the tunnel'],
+  UND_ERR_PRX_CONN: ['unreachable', 'the proxy closed the connection'],
+  // What undici says when a proxy answers CONNECT with anything but 200; our own aborts never get here.
+  UND_ERR_ABORTED: ['unreachable', 'the proxy refused the tunnel'],
 };
 
 function explain(error: unknown): SmallHttpError {
+  if (error instanceof errors.HTTPParserError) {
+    // It carries what was received, which is nobody's business: it does not become the cause.
+    return new SmallHttpError('protocol', 'the answer is not valid HTTP');
+  }
   const code = codeOf(error);
   const [reason, message] = known[code] ?? guess(error, code);
   return new SmallHttpError(reason, message, { cause: error });
 }
 
 function guess(error: unknown, code: string): readonly [UpstreamErrorReason, string] {
-  if (code.startsWith('HPE_')) return ['protocol', 'the answer is not valid HTTP'];
   // OpenSSL's and Node's verification errors have no common prefix, but undici's and the system's do.
   if (/CERT|SSL|TLS|EPROTO|SIGNATURE|ISSUER/.test(code)) return ['tls', `TLS failed (${code})`];
   const name = error instanceof Error ? error.name : 'error';

@@ -3,7 +3,13 @@ import { connect as connectTls } from 'node:tls';
 import type { WireFailure } from './wire.ts';
 import { WireConnection } from './wire-connection.ts';
 import { parseHead } from './wire-head.ts';
-import { type Endpoint, serializeConnect, serverName, type WireTarget } from './wire-target.ts';
+import {
+  addressTimeout,
+  type Endpoint,
+  serializeConnect,
+  serverName,
+  type WireTarget,
+} from './wire-target.ts';
 
 /** A connection that could not be opened. */
 export class DialError extends Error {
@@ -52,10 +58,18 @@ type OnRead = WireConnection['onread'];
 type Proxy = NonNullable<WireTarget['proxy']>;
 type TlsTransport = { readonly onread: OnRead } | { readonly socket: Socket } | undefined;
 
+const patience = { autoSelectFamilyAttemptTimeout: addressTimeout };
+
 function open(endpoint: Endpoint, ca: string | undefined, onread: OnRead | undefined, signal: AbortSignal) {
   if (endpoint.tls) return openTls(endpoint, ca, onread && { onread }, signal);
   const { host, port } = endpoint;
-  const socket = connectTcp({ host, port, noDelay: true, ...(onread && { onread }) });
+  const socket = connectTcp({
+    host,
+    port,
+    noDelay: true,
+    ...patience,
+    ...(onread && { onread }),
+  });
   return connected(socket, 'connect', signal);
 }
 
@@ -71,6 +85,7 @@ function openTls(
     servername: serverName(endpoint.host),
     rejectUnauthorized: true,
     ALPNProtocols: ['http/1.1'],
+    ...patience,
     ...(ca !== undefined && { ca }),
     ...transport,
   });

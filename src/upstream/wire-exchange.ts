@@ -103,6 +103,7 @@ export class WireExchange {
     this.#head = parsed.head;
     this.#keepAlive = parsed.keepAlive;
     if (sink.head(parsed.head) === 'collect') this.#collected = [];
+    if (this.#over) return false;
     this.#body = bodyDecoder(parsed.framing);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#expired(), limits.stallTimeout);
@@ -136,9 +137,12 @@ export class WireExchange {
       this.#complete(this.#head, false);
       return true;
     }
-    const taken = this.#parts.sink.chunk(data);
-    // A sink may abort its own signal from within: then nothing more is its business.
-    if (!taken) return this.#over;
+    const taken = this.#handOver(data);
+    if (!taken) {
+      // A sink may abort its own signal from within.
+      if (this.#thrown) this.fail(this.#thrown.error);
+      return this.#over;
+    }
     this.#busy = true;
     this.#parts.inbox.lend();
     taken.then(
@@ -149,6 +153,16 @@ export class WireExchange {
       },
     );
     return true;
+  }
+
+  /** Calls the sink; meanwhile an abort waits, because the sink may still return a promise. */
+  #handOver(data: Buffer): void | Promise<void> {
+    this.#busy = true;
+    try {
+      return this.#parts.sink.chunk(data);
+    } finally {
+      this.#busy = false;
+    }
   }
 
   #sinkDone(): void {

@@ -35,6 +35,12 @@ export function parseTarget(request: WireRequest): WireTarget {
   };
 }
 
+/**
+ * How many milliseconds one of a host's addresses gets before the next is tried. Node's own 250 are less than a
+ * round trip to a distant registry takes on a poor line, so that every address would be given up.
+ */
+export const addressTimeout = 1000;
+
 /** The name to ask for in the TLS handshake: none for an address (RFC 6066, section 3). */
 export function serverName(host: string): string {
   return isIP(host) === 0 ? host : '';

@@ -1,0 +1,44 @@
+import type { ProxyOptions } from './proxy-choice.ts';
+
+/** One upstream of a registry. Times in milliseconds. */
+export type UpstreamOptions = {
+  /** `https://host[:port][/base]`; a base path prefixes every repository. `http` needs `insecure`. */
+  readonly url: string;
+  /** Whether it may be asked what a tag means. */
+  readonly tags: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  /** PEM certificates that replace the default trust roots, for the host and where it redirects to. */
+  readonly ca?: string;
+  /** Permits a plain `http` URL; it never weakens TLS. */
+  readonly insecure: boolean;
+  readonly connectTimeout: number;
+  readonly headersTimeout: number;
+  readonly stallTimeout: number;
+  readonly proxy?: ProxyOptions;
+  readonly userAgent: string;
+  /** Token realms elsewhere that are trusted with the credentials: `host[:port]`, or an origin. */
+  readonly trustedRealms?: readonly string[];
+};
+
+/**
+ * Reads an upstream's URL. `base` is what it puts before every repository: empty, or path components with a slash
+ * behind. Throws a `TypeError` for another scheme than https (or http with `insecure`), for credentials (they
+ * have settings of their own), and for a query.
+ */
+export function parseUpstreamUrl(options: Pick<UpstreamOptions, 'url' | 'insecure'>): {
+  url: URL;
+  base: string;
+} {
+  const url = new URL(options.url);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:')
+    throw new TypeError('an upstream URL is https or http');
+  if (url.protocol === 'http:' && !options.insecure) {
+    throw new TypeError(`the upstream ${url.host} is plain http: set insecure to use it`);
+  }
+  if (url.username !== '' || url.password !== '')
+    throw new TypeError('credentials do not belong in an upstream URL');
+  if (url.search !== '' || url.hash !== '') throw new TypeError('an upstream URL has no query');
+  const path = url.pathname.replace(/^\/+|\/+$/g, '');
+  return { url, base: path === '' ? '' : `${path}/` };
+}
