@@ -31,3 +31,20 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', onAbort, { once: true });
   });
 }
+
+/** Settles with `promise`, or with `instead()` when that takes longer than `ms`; the work goes on either way. */
+export async function orAfter<T>(
+  promise: Promise<T>,
+  ms: number,
+  signal: AbortSignal,
+  instead: () => T,
+): Promise<T> {
+  const timer = new AbortController();
+  try {
+    const late = delay(ms, timer.signal).then(instead);
+    late.catch(() => undefined);
+    return await abandonOnAbort(Promise.race([promise, late]), signal);
+  } finally {
+    timer.abort();
+  }
+}

@@ -2,14 +2,14 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { Metadata, RepositoryKey } from '../store/metadata.ts';
+import type { Metadata } from '../store/metadata.ts';
 import { Absences } from './absences.ts';
 import { askInOrder } from './ask.ts';
 import type { BlobContent } from './content.ts';
 import type { Fills } from './fills.ts';
 import { Flights } from './flights.ts';
 import { verdictError } from './outcomes.ts';
-import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
+import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
 /** What is known of a blob without touching its bytes. */
 export type BlobStat = { readonly size: number; readonly outcome: CacheOutcome };
@@ -130,8 +130,4 @@ export class PullBlobs {
     );
     return value;
   }
-}
-
-function keyOf({ registry, repository }: ResolvedRepository): RepositoryKey {
-  return { registry: registry.name, repository };
 }

@@ -8,7 +8,7 @@ import type { Metadata } from '../store/metadata.ts';
 import { type DownloadPatience, downloadBlob } from './download.ts';
 import { Fill } from './fill.ts';
 import { type FillSlot, FillStorageError, type FillWorkers } from './fill-workers.ts';
-import { imageName, type ResolvedRepository } from './registry.ts';
+import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
 /** What is told of each fill that ended. */
 export type FillReport = {

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-types.ts';
-import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
+import type { Metadata, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
@@ -9,7 +9,7 @@ import { askInOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh } from './freshness.ts';
 import { isOutage, verdictError } from './outcomes.ts';
-import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
+import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
 /** One page of a tag listing. */
 export type TagPage = {
@@ -129,7 +129,7 @@ export class PullListings {
     ) => Promise<UpstreamResult<Omit<StoredListing, 'checkedAt'>>>,
     signal: AbortSignal,
   ): Promise<{ listing: StoredListing; outcome: CacheOutcome }> {
-    const key: RepositoryKey = { registry: target.registry.name, repository: target.repository };
+    const key = keyOf(target);
     const stored = await this.#metadata.listing(key, name);
     if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
       return { listing: stored, outcome: 'hit' };

@@ -1,10 +1,10 @@
-import { abandonOnAbort, delay } from '../lib/abort.ts';
+import { delay, orAfter } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError, OciError } from '../oci/errors.ts';
 import { type Reference, referenceText, type Tag } from '../oci/reference.ts';
-import type { RepositoryKey, StoredManifest, TagRecord } from '../store/metadata.ts';
+import type { StoredManifest, TagRecord } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { UpstreamError, type UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
@@ -13,7 +13,7 @@ import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import type { ManifestStore } from './manifest-store.ts';
 import { isOutage, retryAfterOf, type Verdict, verdictError } from './outcomes.ts';
-import { type CacheOutcome, imageName, type ResolvedRepository } from './registry.ts';
+import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
 /** A manifest, and how it was come by. */
 export type ManifestAnswer = {
@@ -150,8 +150,10 @@ export class PullManifests {
     const head = await askInOrder(tagUpstreams(target), (upstream) => {
       return upstream.headManifest(target.repository, reference, signal);
     });
-    if (head.kind === 'refused') return this.#staleUnlessGone(target, tag, cached.manifest, head.verdict);
-    if (head.value.digest === cached.record.digest) {
+    if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
+      return this.#staleUnlessGone(target, tag, cached.manifest, head.verdict);
+    }
+    if (head.kind === 'ok' && head.value.digest === cached.record.digest) {
       await this.#store.touchTag(keyOf(target), tag, this.#clock.now());
       return {
         manifest: cached.manifest,
@@ -248,12 +250,13 @@ export class PullManifests {
   }
 }
 
-function tagUpstreams({ registry }: ResolvedRepository): readonly UpstreamClient[] {
-  return registry.upstreams.filter((upstream) => upstream.tags);
+/** Whether the upstreams that could be asked answer a GET only. */
+function knowsNoHead({ refusals }: Verdict): boolean {
+  return refusals.some((refusal) => refusal.kind === 'unavailable' && refusal.cause.reason === 'method');
 }
 
-function keyOf({ registry, repository }: ResolvedRepository): RepositoryKey {
-  return { registry: registry.name, repository };
+function tagUpstreams({ registry }: ResolvedRepository): readonly UpstreamClient[] {
+  return registry.upstreams.filter((upstream) => upstream.tags);
 }
 
 function flightKey(target: ResolvedRepository, reference: Reference): string {
@@ -266,21 +269,4 @@ function hit(manifest: StoredManifest): ManifestAnswer {
 
 function stale(manifest: StoredManifest, because: string): ManifestAnswer {
   return { manifest, outcome: 'stale', upstream: undefined, staleBecause: because };
-}
-
-/** Settles with `promise`, or with `instead()` when that takes longer than `ms`; the work goes on either way. */
-async function orAfter<T>(
-  promise: Promise<T>,
-  ms: number,
-  signal: AbortSignal,
-  instead: () => T,
-): Promise<T> {
-  const timer = new AbortController();
-  try {
-    const late = delay(ms, timer.signal).then(instead);
-    late.catch(() => undefined);
-    return await abandonOnAbort(Promise.race([promise, late]), signal);
-  } finally {
-    timer.abort();
-  }
 }

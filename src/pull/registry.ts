@@ -1,4 +1,5 @@
 import type { RepositoryName } from '../oci/reference.ts';
+import type { RepositoryKey } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 
 /** A source host that the configuration names, and the endpoints that serve its content. */
@@ -18,6 +19,11 @@ export type ResolvedRepository = { readonly registry: Registry; readonly reposit
 /** `registry/repository`, as shown to people and matched by policy. */
 export function imageName({ registry, repository }: ResolvedRepository): string {
   return `${registry.name}/${repository}`;
+}
+
+/** The key under which a repository's content is recorded. */
+export function keyOf({ registry, repository }: ResolvedRepository): RepositoryKey {
+  return { registry: registry.name, repository };
 }
 
 /** How an answer came about; the log, the metrics and `X-Cache` say the same word. */

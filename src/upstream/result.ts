@@ -13,7 +13,7 @@ export type UpstreamOp =
 
 /**
  * Why an upstream gave no usable answer: it could not be reached, was too slow, failed TLS, broke the protocol,
- * answered with an unexpected status, sent content that is not what was asked for, redirected to where nothing
+ * answered with an unexpected status, does not know the method, sent content that is not what was asked for, redirected to where nothing
  * is had (or was denied there), or demanded authentication in a way that is not followed.
  */
 export type UpstreamErrorReason =
@@ -22,6 +22,7 @@ export type UpstreamErrorReason =
   | 'tls'
   | 'protocol'
   | 'status'
+  | 'method'
   | 'content'
   | 'redirect'
   | 'redirect-denied'

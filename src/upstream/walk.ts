@@ -111,6 +111,7 @@ async function walkOnce<T>(
         return unavailable('redirect-denied', `${url.host}, where it redirects to, answered ${status}`);
       return { kind: 'denied', upstream: name, status };
     }
+    if (status === 405 || status === 501) return unavailable('method', `it answered ${status}`);
     return unavailable(
       sent.refused === undefined ? 'status' : 'protocol',
       sent.refused ?? `it answered ${status}`,

@@ -88,10 +88,10 @@ export class Inbox {
     this.#end = pending;
   }
 
-  /** The other buffer when it is free and large enough, else a new one. */
+  /** The other buffer when it is large enough, else a new one. Only a lent buffer is left, so the other is free. */
   #takeSpare(needed: number): Buffer {
     const spare = this.#spare;
-    if (spare && spare !== this.#lent && spare.length >= needed) return spare;
-    return Buffer.allocUnsafeSlow(Math.max(this.#size, needed));
+    if (spare && spare.length >= needed) return spare;
+    return Buffer.allocUnsafeSlow(needed <= this.#size ? this.#size : needed * 2);
   }
 }
