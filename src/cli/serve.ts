@@ -25,6 +25,13 @@ async function serve(flag: string | undefined): Promise<number> {
   if (config === undefined) return 1;
   const { log, flush } = openLog(config.log);
   const entrepot = createEntrepot(config, { log });
+  // A rejection nobody handled is a defect, but one request's: it is told, and the others go on.
+  process.on('unhandledRejection', (reason) => {
+    log.error(
+      { cause: reason instanceof Error ? (reason.stack ?? reason.message) : String(reason) },
+      'unhandled rejection',
+    );
+  });
   const stopped = nextSignal(['SIGTERM', 'SIGINT']);
   try {
     const server = await entrepot;
