@@ -17,7 +17,7 @@ import {
   UpstreamError,
   type UpstreamResult,
 } from './result.ts';
-import { SmallHttp } from './small-http.ts';
+import { declaredLength, SmallHttp } from './small-http.ts';
 import { parseUpstreamUrl, type UpstreamOptions } from './upstream-options.ts';
 import type { WireRequest } from './wire.ts';
 
@@ -94,7 +94,7 @@ export class UpstreamClient {
         const type = manifestHeadType(headers['content-type']);
         if (type.kind === 'refused') return type;
         const digest = parseDigest(headers['docker-content-digest'] ?? '');
-        return { kind: 'value', value: { digest, mediaType: type.value, size: contentLength(headers) } };
+        return { kind: 'value', value: { digest, mediaType: type.value, size: declaredLength(headers) } };
       },
       signal,
     );
@@ -135,7 +135,7 @@ export class UpstreamClient {
       'head-blob',
       repository,
       { method: 'HEAD', path: `blobs/${digest}`, accept: '*/*', maxBytes: 0 },
-      ({ headers }) => ({ kind: 'value', value: { size: contentLength(headers) } }),
+      ({ headers }) => ({ kind: 'value', value: { size: declaredLength(headers) } }),
       signal,
     );
     // Signed storage URLs are often signed for GET alone.
@@ -246,9 +246,4 @@ export class UpstreamClient {
 
 function manifestPath(reference: Reference): string {
   return `manifests/${referenceText(reference)}`;
-}
-
-function contentLength(headers: Readonly<Record<string, string>>): number | undefined {
-  const text = headers['content-length'] ?? '';
-  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
 }

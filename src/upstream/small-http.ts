@@ -125,6 +125,12 @@ function proxyAddress(text: string): { uri: string; token?: string } {
   return { uri: url.href, ...(token !== undefined && { token }) };
 }
 
+/** The `Content-Length` of an answer, where it is a sane number of bytes. */
+export function declaredLength(headers: SmallAnswer['headers']): number | undefined {
+  const text = headers['content-length'] ?? '';
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
 type Body = Dispatcher.ResponseData['body'];
 
 async function readBody(
@@ -143,7 +149,7 @@ async function readBody(
     `the answer is longer than the ${limit} bytes that are accepted`,
   );
   try {
-    if (ok && Number(headers['content-length'] ?? 0) > limit) throw tooLong;
+    if (ok && (declaredLength(headers) ?? 0) > limit) throw tooLong;
     if (ok && !/^(?:identity)?$/i.test(headers['content-encoding'] ?? '')) {
       throw new SmallHttpError('protocol', 'the answer is compressed although this was not asked for');
     }
