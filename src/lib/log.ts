@@ -50,14 +50,18 @@ export function openLog(options: { level: LogLevel; format: 'json' | 'text'; flu
 /** A logger that drops everything. */
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** What stands in a text line without quotes: nothing that could end the field or the line. */
+const plain = /^[!#-~]+$/;
+
 function textDestination(destination: { write(line: string): unknown }): { write(line: string): void } {
   return {
     write: (line) => {
       const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
       const rest = Object.entries(fields).map(([key, value]) => {
-        return `${key}=${typeof value === 'string' && !value.includes(' ') ? value : JSON.stringify(value)}`;
+        return `${key}=${typeof value === 'string' && plain.test(value) ? value : JSON.stringify(value)}`;
       });
-      destination.write(`${time} ${String(level).toUpperCase().padEnd(5)} ${msg} ${rest.join(' ')}\n`);
+      const words = String(msg).replace(/\s+/g, ' ');
+      destination.write(`${time} ${String(level).toUpperCase().padEnd(5)} ${words} ${rest.join(' ')}\n`);
     },
   };
 }

@@ -62,7 +62,8 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): ParsedManif
   if (document['schemaVersion'] !== 2) throw invalid('schemaVersion is not 2');
   const own = document['mediaType'];
   if (own !== undefined && own !== mediaType) {
-    throw invalid(`it was served as "${mediaType}" but calls itself ${JSON.stringify(own)}`);
+    const named = typeof own === 'string' ? JSON.stringify(own) : 'something that is no text';
+    throw invalid(`it was served as "${mediaType}" but calls itself ${named}`);
   }
   if ('manifests' in document && ('layers' in document || 'config' in document)) {
     throw invalid('it holds both "manifests" and "layers" or "config", so it could be read as either');

@@ -59,9 +59,10 @@ type Place = { readonly mirrorPath: string | undefined; readonly ns: string | un
 function parseEndpoint(segments: readonly string[], place: Place, query: URLSearchParams): Route {
   const [beforeLast = '', last = ''] = segments.slice(-2);
   const address = (drop: number): Address => ({ ...place, name: segments.slice(0, -drop).join('/') });
-  const uploads = segments.indexOf('uploads');
-  if (uploads > 1 && segments[uploads - 1] === 'blobs' && segments.length - uploads <= 2) {
-    return { kind: 'upload', address: address(segments.length - uploads + 1) };
+  if (segments.length > 2 && beforeLast === 'blobs' && last === 'uploads')
+    return { kind: 'upload', address: address(2) };
+  if (segments.length > 3 && segments.at(-3) === 'blobs' && beforeLast === 'uploads') {
+    return { kind: 'upload', address: address(3) };
   }
   if (segments.length < 3) return { kind: 'unknown' };
   switch (beforeLast) {
@@ -106,7 +107,7 @@ function nonEmpty(value: string | null): string | undefined {
 }
 
 function invalidReference(text: string): Route {
-  if (text.includes(':') || /%3a/i.test(text)) {
+  if (text.includes(':') || /%(?:25)*3a/i.test(text)) {
     return invalid('DIGEST_INVALID', 'the digest is not sha256 or sha512 followed by lower-case hex');
   }
   return invalid('MANIFEST_UNKNOWN', 'the reference is neither a tag nor a digest');

@@ -14,8 +14,13 @@ import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './
 /** What is known of a blob without touching its bytes. */
 export type BlobStat = { readonly size: number; readonly outcome: CacheOutcome };
 
-/** Leave to read a blob through a repository, and its size in bytes when known. */
-type Leave = { readonly size: number | undefined };
+/** Leave to read a blob through a repository. */
+type Leave = {
+  /** Bytes, where a manifest says so. */
+  readonly size: number | undefined;
+  /** Bytes as an upstream's HEAD has it: shown, but no bound, since nothing vouches for it. */
+  readonly hint: number | undefined;
+};
 
 /** Blobs by digest: from disk, or from the one fill that all who ask for it share. */
 export class PullBlobs {
@@ -45,7 +50,7 @@ export class PullBlobs {
       this.#sizes.set(digest, stored);
       return { size: stored, outcome: 'hit' };
     }
-    const size = leave.size ?? (await this.#askUpstream(target, digest, signal)).size;
+    const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
     const fill = this.#fills.find(digest);
     if (size !== undefined)
       return { size, outcome: fill === undefined ? 'miss' : fill.verified ? 'hit' : 'joined' };
@@ -97,7 +102,7 @@ export class PullBlobs {
     if (known !== undefined) return known;
     const link = await this.#metadata.link(keyOf(target), digest);
     if (link === undefined) return this.#askUpstream(target, digest, signal);
-    const leave = { size: link.size };
+    const leave = { size: link.size, hint: undefined };
     this.#leaves.set(name, leave);
     return leave;
   }
@@ -121,8 +126,8 @@ export class PullBlobs {
           this.#absences.remember(name, error, Math.min(target.registry.negativeTtl, 1_000));
           throw error;
         }
-        const leave = { size: answer.value.size };
-        await this.#metadata.putLink(keyOf(target), digest, leave.size);
+        const leave = { size: undefined, hint: answer.value.size };
+        await this.#metadata.putLink(keyOf(target), digest, undefined);
         this.#leaves.set(name, leave);
         return leave;
       },

@@ -24,10 +24,12 @@ export class DiskBlobStore implements BlobStore {
 
   async adopt(digest: Digest, from: string): Promise<void> {
     const to = this.#layout.blob(digest);
-    await mkdir(path.dirname(to), { recursive: true });
+    const folder = path.dirname(to);
+    const made = await mkdir(folder, { recursive: true });
     await sync(from);
     await rename(from, to);
-    await sync(path.dirname(to));
+    await sync(folder);
+    if (made !== undefined) await syncParents(folder, path.dirname(made));
   }
 
   async delete(digest: Digest): Promise<boolean> {
@@ -38,6 +40,13 @@ export class DiskBlobStore implements BlobStore {
       ignoreMissing(error as NodeJS.ErrnoException);
       return false;
     }
+  }
+}
+
+/** Makes new folders durable: the entry of each is in the folder above it. */
+async function syncParents(folder: string, top: string): Promise<void> {
+  for (let parent = path.dirname(folder); parent.length >= top.length; parent = path.dirname(parent)) {
+    await sync(parent);
   }
 }
 
