@@ -9,5 +9,6 @@ export default defineConfig({
     hookTimeout: 30_000,
     retry: 0,
     pool: 'forks',
+    maxWorkers: 3,
   },
 });

@@ -1,0 +1,120 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { within } from './gate.ts';
+
+/** What a registry request is about. */
+export type RequestKind = 'ping' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'other';
+
+/** One request that a fake server received, and how far its answer went. */
+export type JournalEntry = {
+  readonly method: string;
+  /** The path as it came over the wire, without the query. */
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  readonly headers: IncomingHttpHeaders;
+  readonly kind: RequestKind;
+  readonly repository: string | undefined;
+  /** The tag or digest of a manifest, the digest of a blob or of a referrers' subject. */
+  readonly reference: string | undefined;
+  /** The status sent; 0 while none was. */
+  status: number;
+  /** Body bytes handed to the socket. */
+  bytes: number;
+  /** `cut`: the answer was broken off, by a fault or by the client. */
+  state: 'open' | 'done' | 'cut';
+};
+
+/** Which entries are meant: equal in every given field, or a predicate. */
+export type JournalFilter =
+  | Partial<Pick<JournalEntry, 'method' | 'path' | 'kind' | 'repository' | 'reference' | 'status' | 'state'>>
+  | ((entry: JournalEntry) => boolean);
+
+/** The requests that a fake server received, in order of arrival. */
+export class Journal {
+  readonly entries: JournalEntry[] = [];
+  #waiters = new Set<() => void>();
+
+  /** Takes note of a request. */
+  add(entry: JournalEntry): void {
+    this.entries.push(entry);
+    this.touch();
+  }
+
+  /** Tells the waiters that an entry changed. */
+  touch(): void {
+    for (const check of [...this.#waiters]) check();
+  }
+
+  /** The entries that match, all by default. */
+  filter(filter: JournalFilter = {}): JournalEntry[] {
+    return this.entries.filter((entry) => matches(entry, filter));
+  }
+
+  /** How many entries match. */
+  count(filter: JournalFilter = {}): number {
+    return this.filter(filter).length;
+  }
+
+  /** Body bytes of a blob that were sent, over all its GET requests. */
+  blobBytes(digest: string): number {
+    const entries = this.filter({ method: 'GET', kind: 'blob', reference: digest });
+    return entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  }
+
+  /** Waits until `count` entries match, those already there included, and returns the last of them. */
+  async wait(filter: JournalFilter, count = 1, ms?: number): Promise<JournalEntry> {
+    const found = new Promise<JournalEntry>((resolve) => {
+      const check = () => {
+        const entry = this.filter(filter)[count - 1];
+        if (!entry) return;
+        this.#waiters.delete(check);
+        resolve(entry);
+      };
+      this.#waiters.add(check);
+      check();
+    });
+    return within(found, () => `${count} of ${JSON.stringify(filter)} in\n${this.toString()}`, ms);
+  }
+
+  /** Waits for the next entry that matches, not counting those already there. */
+  next(filter: JournalFilter, ms?: number): Promise<JournalEntry> {
+    return this.wait(filter, this.count(filter) + 1, ms);
+  }
+
+  /** Waits until some entry satisfies a condition that changes while it is answered (bytes, state). */
+  reaches(condition: (entry: JournalEntry) => boolean, ms?: number): Promise<JournalEntry> {
+    return this.wait(condition, 1, ms);
+  }
+
+  /** Forgets everything so far. */
+  clear(): void {
+    this.entries.length = 0;
+  }
+
+  /** One line an entry, for failure messages. */
+  toString(): string {
+    const lines = this.entries.map((entry) => {
+      const range = entry.headers.range ? ` ${entry.headers.range}` : '';
+      return `${entry.method} ${entry.path}${range} -> ${entry.status}, ${entry.bytes} bytes, ${entry.state}`;
+    });
+    return lines.join('\n') || '(no request)';
+  }
+}
+
+/** Whether an entry is meant by a filter. */
+export function matches(entry: JournalEntry, filter: JournalFilter): boolean {
+  if (typeof filter === 'function') return filter(entry);
+  return Object.entries(filter).every(([key, value]) => entry[key as keyof JournalEntry] === value);
+}
+
+/** What a registry path names (distribution-spec, "Endpoints"). */
+export function classify(path: string): Pick<JournalEntry, 'kind' | 'repository' | 'reference'> {
+  if (path === '/v2/' || path === '/v2') return { kind: 'ping', repository: undefined, reference: undefined };
+  if (path === '/token') return { kind: 'token', repository: undefined, reference: undefined };
+  const match = /^\/v2\/(.+)\/(manifests|blobs|referrers|tags)\/([^/]+)$/.exec(path);
+  const [, repository, noun, reference] = match ?? [];
+  if (noun === 'manifests') return { kind: 'manifest', repository, reference };
+  if (noun === 'blobs') return { kind: 'blob', repository, reference };
+  if (noun === 'referrers') return { kind: 'referrers', repository, reference };
+  if (noun === 'tags' && reference === 'list') return { kind: 'tags', repository, reference: undefined };
+  return { kind: 'other', repository: undefined, reference: undefined };
+}

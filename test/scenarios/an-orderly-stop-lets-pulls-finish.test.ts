@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { blobPath, coldLayer, manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
+import { download } from '../helpers/download.ts';
+import { startFakeUpstream } from '../helpers/fake-upstream.ts';
+import { makeBlob, makeImage } from '../helpers/image.ts';
+import { request } from '../helpers/request.ts';
+import { startProxyProcess } from '../helpers/start-proxy-process.ts';
+
+async function processScene(size: number) {
+  const upstream = await startFakeUpstream();
+  const image = makeImage({ layers: [size] });
+  upstream.add(repository, image, 'v1');
+  const proxy = await startProxyProcess({ registries: { 'ghcr.io': upstream } });
+  await mustGet(proxy.url, manifestPath('v1'));
+  const layer = image.layers[0] ?? makeBlob('', 0);
+  return { upstream, proxy, layer, path: blobPath(layer.digest) };
+}
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s lets a running pull finish, takes no new ones, and exits with 0',
+  async (signal) => {
+    const { upstream, proxy, layer, path } = await processScene(12_000_000);
+    const stall = upstream.script({ match: { kind: 'blob' }, stallAt: 8_000_000 });
+    const client = download(proxy.url, path, layer.bytes);
+    await stall.reached();
+    await client.received(6_000_000);
+    proxy.signal(signal);
+    await refused(proxy.url);
+    stall.release();
+    expect(await client.ended).toBe('complete');
+    expect(await proxy.ended()).toBe(0);
+  },
+);
+
+/** Settles once the server takes no connections any more. */
+async function refused(url: string): Promise<void> {
+  for (;;) {
+    const status = await request(url, '/readyz').then(
+      (answer) => answer.status,
+      () => 0,
+    );
+    if (status === 0) return;
+  }
+}
+
+test('without anything to do it stops at once', async () => {
+  const { proxy } = await processScene(10);
+  expect(await proxy.kill('SIGTERM')).toBe(0);
+});
+
+test('a pull that takes longer than the drain time is cut, and the rest is kept for the next start', async () => {
+  const { upstream, proxy, layer, path, downloads } = await coldLayer(12_000_000, {
+    server: { drainTimeout: 200 },
+    allowFills: true,
+  });
+  const stall = upstream.script({ match: downloads, stallAt: 8_000_000 });
+  const client = download(proxy.url, path, layer.bytes);
+  await stall.reached();
+  await client.received(1_000_000);
+  await proxy.close();
+  expect(await client.ended).toBe('cut');
+  expect(proxy.files().fills).toHaveLength(1);
+});
+
+test('its log is one JSON object a line, ends with the stop, and holds one line a request', async () => {
+  const { proxy } = await processScene(10);
+  await request(proxy.url, manifestPath('v1'));
+  await proxy.kill('SIGTERM');
+  const lines = proxy.output.map((line) => JSON.parse(line) as { msg: string; route?: string });
+  expect(lines.filter((line) => line.msg === 'request')).toHaveLength(2);
+});

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest';
+import { coldLayer, mustGet, warm } from '../helpers/cold-layer.ts';
+import { request } from '../helpers/request.ts';
+
+test.each(['/livez', '/readyz', '/health', '/ping'])(
+  '%s answers 200 while the server works, upstream dead or not',
+  async (path) => {
+    const { upstream, proxy } = await coldLayer(10);
+    expect((await request(proxy.url, path)).status).toBe(200);
+    await upstream.refuse();
+    expect((await request(proxy.url, path)).status).toBe(200);
+    expect((await request(proxy.url, path, { method: 'HEAD' })).status).toBe(200);
+  },
+);
+
+/** Reads one sample of the metrics: that whose labels include all the given ones. */
+async function sample(url: string, name: string, ...labels: string[]): Promise<number> {
+  const { text, headers } = await mustGet(url, '/metrics');
+  expect(headers['content-type']).toMatch(/^text\/plain/);
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+  const line = lines.find((each) => labels.every((label) => each.includes(label)));
+  return Number(line?.split(' ').at(-1) ?? 0);
+}
+
+test('/metrics counts requests by outcome and bytes by where they came from', async () => {
+  const { proxy, path } = await coldLayer(100_000);
+  await warm(proxy, path);
+  const requests = () =>
+    sample(proxy.url, 'entrepot_requests_total', 'route="blob"', 'cache="hit"', 'status="200"');
+  const bytes = () => sample(proxy.url, 'entrepot_sent_bytes_total', 'cache="hit"');
+  const before = [await requests(), await bytes()];
+  await mustGet(proxy.url, path);
+  // A request is counted when its connection says that it ended, a moment after the client has the last byte.
+  await expect.poll(requests).toBe((before[0] ?? 0) + 1);
+  expect(await bytes()).toBe((before[1] ?? 0) + 100_000);
+  expect(
+    await sample(proxy.url, 'entrepot_requests_total', 'route="blob"', 'cache="miss"', 'status="200"'),
+  ).toBe(1);
+  expect(await sample(proxy.url, 'entrepot_fills_total', 'result="stored"')).toBe(1);
+  expect(await sample(proxy.url, 'entrepot_fill_bytes_total')).toBe(100_000);
+  expect(await sample(proxy.url, 'entrepot_fills_active')).toBe(0);
+});
+
+test('every request is one line in the log that says what it was and how it went', async () => {
+  const { proxy, layer, path } = await coldLayer(100_000);
+  await mustGet(proxy.url, path);
+  const line = proxy.logs.lines.find(({ fields }) => fields['route'] === 'blob');
+  expect(line).toMatchObject({
+    level: 'info',
+    fields: {
+      method: 'GET',
+      status: 200,
+      image: 'ghcr.io/org/app',
+      reference: layer.digest,
+      cache: 'miss',
+      bytes: 100_000,
+    },
+  });
+});
