@@ -1,0 +1,72 @@
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { entrepotExists, startEntrepot } from './entrepot.ts';
+import type { Image } from './images.ts';
+import type { Gate, Origin } from './origin.ts';
+import { type RegistryLogging, startDockerRegistry } from './peers.ts';
+import { cpuSeconds } from './process-usage.ts';
+import type { Outcome } from './report.ts';
+import type { Sandbox, Server } from './sandbox.ts';
+
+export const MiB = 2 ** 20;
+export const GiB = 2 ** 30;
+
+/** What a benchmark gets: a place to work in, the shared upstream, and how much time it may take. */
+export type Bench = {
+  sandbox: Sandbox;
+  origin: Origin;
+  /** A few seconds for the whole benchmark instead of enough rounds for a number. */
+  short: boolean;
+  /** Whether entrepot takes part, or only its peers. */
+  withEntrepot: boolean;
+};
+
+/** One benchmark: its name on the command line and what it does. */
+export type Benchmark = { name: string; run: (bench: Bench) => Promise<Outcome> };
+
+/** The two pull-through caches that are compared. */
+export type CacheName = 'entrepot' | 'docker-registry';
+
+/** A pull-through cache with its own storage and its own gate to the origin. */
+export type Cache = { name: CacheName; server: Server; gate: Gate; close(): Promise<void> };
+
+export const caches = (bench: Bench): CacheName[] =>
+  bench.withEntrepot && entrepotExists() ? ['entrepot', 'docker-registry'] : ['docker-registry'];
+
+/** Starts a cache with an empty storage behind a gate of its own; `close` removes the storage. */
+export async function startCache(
+  bench: Bench,
+  name: CacheName,
+  options: { bytesPerSecond?: number; logging?: RegistryLogging } = {},
+): Promise<Cache> {
+  const { bytesPerSecond, logging = 'error' } = options;
+  const gate = await bench.origin.gate(bytesPerSecond === undefined ? {} : { bytesPerSecond });
+  const storage = bench.sandbox.path(name);
+  mkdirSync(storage);
+  const common = { storage, upstream: gate.url };
+  const server =
+    name === 'entrepot'
+      ? await startEntrepot(bench.sandbox, { ...common, logLevel: logging === 'access' ? 'info' : 'warn' })
+      : await startDockerRegistry(bench.sandbox, { ...common, logging });
+  return {
+    name,
+    server,
+    gate,
+    close: async () => {
+      await server.stop();
+      await gate.stop();
+      await rm(storage, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The image with the one large layer. */
+export const bigImage = (bench: Bench): Promise<Image> =>
+  bench.short ? bench.origin.image('big-short', [64 * MiB]) : bench.origin.image('big', [512 * MiB]);
+
+/** CPU seconds that a server uses while the action runs. */
+export async function cpuDuring(server: Server, action: () => Promise<unknown>): Promise<number> {
+  const before = cpuSeconds(server.pid);
+  await action();
+  return cpuSeconds(server.pid) - before;
+}

@@ -1,0 +1,36 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort, type Sandbox, type Server } from './sandbox.ts';
+
+const project = join(import.meta.dirname, '../..');
+const entry = process.env['BENCH_ENTRY'] ?? join(project, 'src/main.ts');
+
+/** Whether there is a server to measure. */
+export const entrepotExists = (): boolean => existsSync(entry);
+
+/**
+ * The server under test, from source or from the built file that `BENCH_ENTRY` names. `BENCH_NODE_ARGS` (split at spaces) goes to its Node, for
+ * instance `--cpu-prof --cpu-prof-dir=/tmp/profiles`.
+ */
+export async function startEntrepot(
+  sandbox: Sandbox,
+  options: { storage: string; upstream: string; logLevel: 'info' | 'warn' },
+): Promise<Server> {
+  const port = await freePort();
+  const config = sandbox.path('entrepot.yaml');
+  const lines = [
+    `listen: 127.0.0.1:${port}`,
+    `storage: {path: ${options.storage}}`,
+    `registries: {docker.io: {upstreams: [{url: "${options.upstream}", insecure: true}], tagTtl: 5m}}`,
+    `log: {level: ${options.logLevel}, format: json}`,
+  ];
+  writeFileSync(config, `${lines.join('\n')}\n`);
+  const nodeArgs = (process.env['BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean);
+  return sandbox.start({
+    name: 'entrepot',
+    command: join(project, 'node_modules/.bin/node'),
+    // The flag of `npm start`, of the installed command and of the container image.
+    args: ['--max-semi-space-size=4', ...nodeArgs, entry, 'serve', '--config', config],
+    url: `http://127.0.0.1:${port}`,
+  });
+}
