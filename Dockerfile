@@ -23,5 +23,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:5000/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node runs as PID 1: it handles SIGTERM and SIGINT itself, and starts no child processes to reap.
-ENTRYPOINT ["node", "dist/main.js"]
+# A small young generation: under load V8 would let it grow to 128 MiB for no gain.
+ENTRYPOINT ["node", "--max-semi-space-size=4", "dist/main.js"]
 CMD ["serve"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=4
 import { Command } from 'commander';
 import { addCheck } from './cli/check.ts';
 import { addSchema } from './cli/schema.ts';

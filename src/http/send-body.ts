@@ -31,9 +31,23 @@ export async function sendBody(
   let writing: Promise<void> | undefined;
   let unwritten = 0;
   let turn = 0;
+  let closed: ((error: Error) => void) | undefined;
+  // A connection that is already gone when a write begins never calls back: its closing has to settle the write.
+  const onClose = () => closed?.(new Error('the connection closed'));
+  outgoing.once('close', onClose);
+  const written = (bytes: Buffer) => {
+    return new Promise<void>((resolve, reject) => {
+      closed = reject;
+      if (outgoing.closed) onClose();
+      outgoing.write(bytes, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  };
   const write = (bytes: Buffer) => {
     unwritten += 1;
-    writing = written(outgoing, bytes).finally(() => {
+    writing = written(bytes).finally(() => {
       unwritten -= 1;
     });
     // It may fail while the next read is awaited; whoever awaits the write afterwards still learns of it.
@@ -78,6 +92,7 @@ export async function sendBody(
   } finally {
     // A write under way still reads from its buffer.
     await writing?.catch(() => undefined);
+    outgoing.off('close', onClose);
     for (const buffer of buffers) pool.release(buffer);
   }
 }
@@ -90,13 +105,4 @@ function lengthOf({ range }: { range: ByteRange }): number {
 function leadingText(pieces: readonly BodyPiece[]): string[] {
   const first = pieces.findIndex((piece) => piece.kind === 'range');
   return pieces.slice(0, Math.max(0, first)).flatMap((piece) => (piece.kind === 'text' ? [piece.text] : []));
-}
-
-function written(outgoing: ServerResponse, bytes: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    outgoing.write(bytes, (error) => {
-      if (error) reject(error);
-      else resolve();
-    });
-  });
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { abandonOnAbort } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobStore } from '../store/blob-store.ts';
@@ -75,8 +76,11 @@ export class PullBlobs {
     const { fill, joined } = this.#fills.join(target, digest, leave.size);
     const reader = fill.reader();
     try {
+      const size = await fill.size(signal);
+      // There is no last piece to hold back: nothing may be said before the digest is right.
+      if (size === 0) await abandonOnAbort(fill.done, signal);
       return {
-        size: await fill.size(signal),
+        size,
         outcome: fill.verified ? 'hit' : joined ? 'joined' : 'miss',
         get upstream() {
           return fill.upstream;

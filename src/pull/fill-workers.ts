@@ -114,7 +114,10 @@ export class FillWorkers {
 
   #start(): Crew {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./fill-worker.${extension}`, import.meta.url), { name: 'fill' });
+    const worker = new Worker(new URL(`./fill-worker.${extension}`, import.meta.url), {
+      name: 'fill',
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
     const crew: Crew = { worker, places: new Map() };
     worker.on('message', (reply: FillReply) => {
       const place = crew.places.get(reply.id);
@@ -125,7 +128,6 @@ export class FillWorkers {
     });
     worker.on('error', (error) => this.#replace(crew, error));
     worker.on('exit', () => this.#replace(crew, undefined));
-    worker.unref();
     return crew;
   }
 

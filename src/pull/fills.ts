@@ -170,7 +170,7 @@ export class Fills {
     fill.announceSize(front);
     await blobs.adopt(digest, files.path(digest));
     await metadata.putBlob(digest, front, clock.now());
-    await metadata.putLink({ registry: target.registry.name, repository: target.repository }, digest, front);
+    await metadata.putLink(keyOf(target), digest, front);
   }
 
   async #failed(fill: Fill, target: ResolvedRepository, error: unknown, signal: AbortSignal): Promise<Error> {
