@@ -59,6 +59,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): ParsedManif
     throw invalid(`media type "${mediaType}" is not an image manifest or index`);
   }
   const document = parseObject(bytes);
+  refuseLookAlikes(document);
   if (document['schemaVersion'] !== 2) throw invalid('schemaVersion is not 2');
   const own = document['mediaType'];
   if (own !== undefined && own !== mediaType) {
@@ -90,6 +91,18 @@ function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   }
   if (!isObject(document)) throw invalid('it is not a JSON object');
   return document;
+}
+
+const decisive = ['schemaVersion', 'mediaType', 'manifests', 'layers', 'config', 'subject'];
+
+/** Clients written in Go match keys whatever their case: for them `Layers` is `layers`. */
+function refuseLookAlikes(document: Readonly<Record<string, unknown>>): void {
+  for (const key of Object.keys(document)) {
+    const meant = decisive.find((name) => name.toLowerCase() === key.toLowerCase());
+    if (meant !== undefined && meant !== key) {
+      throw invalid(`its key "${meant}" is written in another case, which clients read differently`);
+    }
+  }
 }
 
 function descriptors(value: unknown, where: string): readonly Descriptor[] {

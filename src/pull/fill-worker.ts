@@ -46,7 +46,11 @@ async function run(command: FillCommand): Promise<void> {
     return;
   }
   const fill = fills.get(id);
-  if (fill === undefined) return;
+  if (fill === undefined) {
+    // Its file could not be opened; closing it still has to be answered.
+    if (command.kind === 'close') reply({ kind: 'done', id });
+    return;
+  }
   switch (command.kind) {
     case 'hop': {
       const result = await hop(id, fill, command.request, command.offset);

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
-import { abandonOnAbort, delay, neverAborted, TimeoutError } from '../../src/lib/abort.ts';
+import { abandonOnAbort, delay, neverAborted, orAfter, TimeoutError } from '../../src/lib/abort.ts';
 
 const reason = new Error('left');
 
@@ -50,6 +50,24 @@ test('a delay ends in time, or at the abort', async () => {
   await delay(1, neverAborted);
   const controller = new AbortController();
   const waiting = delay(1e6, controller.signal);
+  controller.abort(reason);
+  await expect(waiting).rejects.toBe(reason);
+});
+
+test('what comes in time is taken, failure included, and what does not is replaced', async () => {
+  const instead = () => 'instead';
+  expect(await orAfter(Promise.resolve('value'), 1e6, neverAborted, instead)).toBe('value');
+  await expect(orAfter(Promise.reject(reason), 1e6, neverAborted, instead)).rejects.toBe(reason);
+  const late = Promise.withResolvers<string>();
+  expect(await orAfter(late.promise, 1, neverAborted, instead)).toBe('instead');
+  // What fails after it was given up is nobody's unhandled rejection.
+  late.reject(reason);
+  await new Promise(setImmediate);
+});
+
+test('an abort ends the wait for what may be replaced', async () => {
+  const controller = new AbortController();
+  const waiting = orAfter(new Promise(() => undefined), 1e6, controller.signal, () => 'instead');
   controller.abort(reason);
   await expect(waiting).rejects.toBe(reason);
 });

@@ -205,3 +205,13 @@ test('arbitrary JSON under any media type is parsed or refused, never a crash', 
     { numRuns: 2_000 },
   );
 });
+
+test.each(['Layers', 'CONFIG', 'Manifests', 'mediatype'])(
+  'a key written as %s is refused: Go clients would read it',
+  (key) => {
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [], [key]: [] }));
+    expect(() => parseManifest(bytes, 'application/vnd.oci.image.index.v1+json')).toThrow(
+      /written in another case/,
+    );
+  },
+);

@@ -153,6 +153,9 @@ describe('a hostile target', () => {
   const hostile = fc.oneof(
     path,
     path.map((text) => `/v2${text}/manifests/latest`),
+    fc
+      .tuple(path, fc.constantFrom('manifests', 'blobs', 'referrers', 'tags'), scrap)
+      .map(([text, endpoint, last]) => `/v2${text}/${endpoint}/${last}`),
     fc.string(),
   );
 
