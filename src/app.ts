@@ -14,16 +14,19 @@ import { TagRules } from './policy/tag-rules.ts';
 import { PullBlobs } from './pull/blobs.ts';
 import { FillWorkers } from './pull/fill-workers.ts';
 import { Fills } from './pull/fills.ts';
+import { HedgeBudget } from './pull/hedge-budget.ts';
 import { PullListings } from './pull/listings.ts';
 import { ManifestStore } from './pull/manifest-store.ts';
 import { PullManifests } from './pull/manifests.ts';
 import { Namespaces } from './pull/namespaces.ts';
 import { PullTimes } from './pull/pull-times.ts';
 import type { Registry } from './pull/registry.ts';
+import { VerifiedDownloads } from './pull/verified-downloads.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { FillFiles } from './store/fill-files.ts';
 import { storageLayout } from './store/layout.ts';
 import { SqliteMetadata } from './store/sqlite-metadata.ts';
+import { Bandwidth } from './upstream/bandwidth.ts';
 import { UpstreamClient } from './upstream/client.ts';
 
 /** A whole server: everything behind one configuration. */
@@ -91,6 +94,7 @@ async function open(
   const blobs = new DiskBlobStore(layout);
 
   const registries = buildRegistries(config, { log, clock, metrics });
+  const hedgeBudget = new HedgeBudget();
   onClose(async () => {
     await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
   });
@@ -98,12 +102,32 @@ async function open(
   onClose(() => workers.close());
   const fillsEnded = metrics.counter('entrepot_fills_total', 'Downloads that ended, by how.', ['result']);
   const fillBytes = metrics.counter('entrepot_fill_bytes_total', 'Bytes downloaded and stored.', []);
+  const hedges = metrics.counter(
+    'entrepot_hedges_total',
+    'Second requests sent because the first was late.',
+    [],
+  );
+  const distrusted = metrics.counter('entrepot_distrusted_total', 'Blobs that an upstream sent wrong.', [
+    'upstream',
+  ]);
+  const budgetOf = bandwidthBudgets(config);
   const fills = new Fills(
     {
       blobs,
       files,
       metadata,
       workers,
+      downloads: new VerifiedDownloads(
+        {
+          log,
+          random: Math.random,
+          hedges: hedgeBudget,
+          budgets: budgetOf,
+          hedged: () => hedges({}),
+          distrusted: (upstream) => distrusted({ upstream }),
+        },
+        { patience: { rounds: 4, pause: 250 } },
+      ),
       clock,
       log,
       ended: ({ result, bytes }) => {
@@ -114,8 +138,7 @@ async function open(
     {
       patience: fillPatience,
       sizeLimit: largestBlob,
-      concurrency: 64,
-      download: { rounds: 4, pause: 250 },
+      concurrency: config.limits.connections,
     },
   );
   onClose(() => fills.close());
@@ -199,6 +222,22 @@ function upstreamOptions(
   upstream: UpstreamConfig,
 ): ConstructorParameters<typeof UpstreamClient>[1] {
   return { ...upstream, proxy: config.outboundProxy, userAgent: `entrepot/${version}` };
+}
+
+/** The budgets that a connection to an upstream keeps: its own, and that of all together. */
+function bandwidthBudgets(
+  config: Config,
+): (upstream: { readonly name: string }) => readonly SharedArrayBuffer[] {
+  const make = (bytesPerSecond: number | undefined) => {
+    return bytesPerSecond === undefined ? [] : [Bandwidth.make(bytesPerSecond).shared];
+  };
+  const total = make(config.limits.maxBandwidth);
+  const own = new Map(
+    Object.values(config.registries)
+      .flatMap(({ upstreams }) => upstreams)
+      .map(({ url, maxBandwidth }) => [url.replace(/^https?:\/\//, ''), make(maxBandwidth)] as const),
+  );
+  return ({ name }) => [...total, ...(own.get(name) ?? [])];
 }
 
 function aliasesOf(config: Config): ReadonlyMap<string, string> {

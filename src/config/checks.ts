@@ -1,5 +1,5 @@
 import type { ConfigPath, Finding } from './problems.ts';
-import { isRegistryHostText } from './scalars.ts';
+import { isRegistryHostText, readSpeed } from './scalars.ts';
 import { defaultRegistryName, defaultRegistryUrls } from './schema.ts';
 
 /** One upstream of a document that no schema has looked at yet, and where it stands. */
@@ -17,6 +17,7 @@ export function crossFieldFindings(document: unknown): Finding[] {
     ...hostFindings(registries),
     ...Object.entries(registries).flatMap(([name, registry]) => tagFindings(name, registry)),
     ...rawUpstreams(document).flatMap(upstreamFindings),
+    ...speedFindings(document),
   ];
 }
 
@@ -104,6 +105,27 @@ function upstreamFindings({ path, upstream }: RawUpstream): Finding[] {
   if (typeof username === 'string' && username.includes(':'))
     add('username', 'must hold no colon (RFC 7617)');
   return findings;
+}
+
+function speedFindings(document: unknown): Finding[] {
+  const limits = isMap(document) && isMap(document['limits']) ? document['limits'] : {};
+  return rawUpstreams(document).flatMap(({ path, upstream }) => {
+    const least = bytesPerSecond(upstream['minSpeed']) ?? 0;
+    const caps = [
+      ['maxBandwidth', bytesPerSecond(upstream['maxBandwidth'])],
+      ['limits.maxBandwidth', bytesPerSecond(limits['maxBandwidth'])],
+    ] as const;
+    return caps
+      .filter(([, cap]) => cap !== undefined && least >= cap)
+      .map(([key]) => ({ path: [...path, 'minSpeed'], message: `must be less than ${key}` }));
+  });
+}
+
+/** Absent for what the schema refuses as no speed. */
+function bytesPerSecond(raw: unknown): number | undefined {
+  if (typeof raw !== 'string') return undefined;
+  const reading = readSpeed(raw, { min: 1, minText: '1B' });
+  return reading.kind === 'value' ? reading.value : undefined;
 }
 
 function rawRegistries(document: unknown): Record<string, unknown> {

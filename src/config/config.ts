@@ -22,6 +22,12 @@ export type UpstreamConfig = {
   readonly headersTimeout: number;
   /** Milliseconds without a byte of a response body. */
   readonly stallTimeout: number;
+  /** Bytes per second; a body slower than this for some seconds is given up. 0: none is. */
+  readonly minSpeed: number;
+  /** Connections that one blob may use on this upstream at once; 1 to 32. */
+  readonly maxConnections: number;
+  /** Bytes per second, all downloads from this upstream together; absent: unlimited. */
+  readonly maxBandwidth?: number;
 };
 
 /** A source registry and how it is asked. */
@@ -45,6 +51,16 @@ export type PolicyRuleConfig = {
   readonly reason?: string;
 };
 
+/** Bounds on what is taken from upstreams. */
+export type LimitsConfig = {
+  /** Bytes. */
+  readonly manifestSize: number;
+  /** Downloads from upstreams at once, all registries together; 1 to 1024. */
+  readonly connections: number;
+  /** Bytes per second, all upstreams together; absent: unlimited. */
+  readonly maxBandwidth?: number;
+};
+
 /** The proxies of the environment through which upstreams are reached. */
 export type OutboundProxyConfig = {
   /** `http(s)://` URL for https upstreams; may hold credentials, so it is never logged. */
@@ -55,7 +71,10 @@ export type OutboundProxyConfig = {
   readonly noProxy: readonly string[];
 };
 
-/** The whole configuration, checked, with every default filled in; deeply frozen. Durations are ms, sizes bytes. */
+/**
+ * The whole configuration, checked, with every default filled in; deeply frozen. Durations are ms, sizes bytes,
+ * speeds bytes per second.
+ */
 export type Config = {
   /** `host` is without brackets; port 0 lets the system choose. */
   readonly listen: { readonly host: string; readonly port: number };
@@ -66,7 +85,7 @@ export type Config = {
   /** By registry host; has no prototype, so that a look-up of any client-sent name is safe. */
   readonly registries: Readonly<Record<string, RegistryConfig>>;
   readonly policy: { readonly default: 'allow' | 'deny'; readonly rules: readonly PolicyRuleConfig[] };
-  readonly limits: { readonly manifestSize: number };
+  readonly limits: LimitsConfig;
   readonly server: { readonly writeStallTimeout: number; readonly drainTimeout: number };
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
   readonly outboundProxy: OutboundProxyConfig;

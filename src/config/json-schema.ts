@@ -133,6 +133,7 @@ const values = `## Values
 - **duration**: whole numbers with a unit, the largest first: \`250ms\`, \`30s\`, \`5m\`, \`${formatDuration(5_400_000)}\`, \`30d\`. Timeouts are
   longer than \`0s\` (but for \`server.drainTimeout\`) and at most \`24d\`.
 - **size**: \`4MiB\`, \`200GiB\` (powers of 1024) or \`10GB\` (powers of 1000).
+- **speed**: a size, meant per second: \`20MiB\` is 20 MiB a second.
 - **path**: relative to the folder of the configuration file; without a file, to the working folder.
 - **host**: lower case, with an optional port.
 
@@ -145,8 +146,8 @@ Text values may hold, also within other text:
 | \`\${file:/path}\` | the content of the file, less one newline at its end |
 | \`$\${\` | \`\${\` |
 
-What is filled in is text and is not looked at again: a key that is \`true\` or \`false\` cannot be filled in. Messages
-never show configured values.
+What is filled in is text and is not looked at again: \`true\`, \`false\` and bare numbers cannot be filled in.
+Messages never show configured values.
 
 ## Outbound proxy
 

@@ -4,6 +4,7 @@ import { readCertificates } from './certificates.ts';
 import { crossFieldFindings } from './checks.ts';
 import type {
   Config,
+  LimitsConfig,
   OutboundProxyConfig,
   PolicyRuleConfig,
   RegistryConfig,
@@ -93,6 +94,7 @@ function toConfig({ parsed, pem }: Settings, folder: string, outboundProxy: Outb
     ...parsed,
     storage: { path: resolve(folder, parsed.storage.path) },
     registries,
+    limits: toLimits(parsed.limits),
     policy: { default: parsed.policy.default, rules: parsed.policy.rules.map(toRule) },
     outboundProxy,
   };
@@ -101,13 +103,18 @@ function toConfig({ parsed, pem }: Settings, folder: string, outboundProxy: Outb
 type ParsedUpstream = ParsedConfig['registries'][string]['upstreams'][number];
 
 function toUpstream(upstream: ParsedUpstream, pem: string | undefined): UpstreamConfig {
-  const { username, password, ca: _path, ...rest } = upstream;
+  const { username, password, ca: _path, maxBandwidth, ...rest } = upstream;
   return {
     ...rest,
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(pem !== undefined && { ca: pem }),
+    ...(maxBandwidth !== undefined && { maxBandwidth }),
   };
+}
+
+function toLimits({ maxBandwidth, ...rest }: ParsedConfig['limits']): LimitsConfig {
+  return { ...rest, ...(maxBandwidth !== undefined && { maxBandwidth }) };
 }
 
 function toRule({ tags, reason, ...rule }: ParsedConfig['policy']['rules'][number]): PolicyRuleConfig {

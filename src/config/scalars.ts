@@ -18,6 +18,7 @@ const longestTimer = 24 * 86_400_000;
 
 const durationPattern = '^(?=[0-9])(?:[0-9]+d)?(?:[0-9]+h)?(?:[0-9]+m)?(?:[0-9]+s)?(?:[0-9]+ms)?$';
 const sizePattern = '^[0-9]+(?:\\.[0-9]+)?(?:[KkMmGgTtPp][Ii]?)?[Bb]$';
+const speedOrOffPattern = `^off$|${sizePattern}`;
 const hostPattern =
   /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*(?::([0-9]{1,5}))?$/;
 const prefixPattern = /^(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
@@ -39,6 +40,25 @@ export function timeoutSchema(description: string, options: { zero: boolean } = 
 /** A number of bytes, at least `min`, which `minText` writes. */
 export function sizeSchema(description: string, options: { min: number; minText: string }) {
   return readString((text) => readSize(text, options), { title: 'size', description, pattern: sizePattern });
+}
+
+/** A speed in bytes per second, at least `min`, which `minText` writes; with `off`, the word `off` reads as 0. */
+export function speedSchema(description: string, options: { min: number; minText: string; off?: true }) {
+  return readString((text) => readSpeed(text, options), {
+    title: 'speed',
+    description,
+    pattern: options.off ? speedOrOffPattern : sizePattern,
+  });
+}
+
+/** A whole number from `min` to `max`. */
+export function wholeNumberSchema(description: string, { min, max }: { min: number; max: number }) {
+  const message = `must be a whole number from ${min} to ${max}, without quotes`;
+  return z
+    .int({ error: unlessMissing(message) })
+    .min(min, message)
+    .max(max, message)
+    .meta({ title: `whole number, ${min} to ${max}`, description });
 }
 
 /** An address to listen on. */
@@ -130,6 +150,21 @@ function readSize(text: string, limits: { min: number; minText: string }): Readi
   const value = /[bB]$/.test(text) ? parseSize(text) : undefined;
   if (value === undefined) return refused('must be a size with a unit (B, KiB, MiB, GiB), such as 4MiB');
   return value < limits.min ? refused(`must be at least ${limits.minText}`) : { kind: 'value', value };
+}
+
+/** Reads a size as a number of bytes per second; where `off` is permitted it stands for 0. */
+export function readSpeed(
+  text: string,
+  options: { min: number; minText: string; off?: true },
+): Reading<number> {
+  const orOff = options.off ? ', or off' : '';
+  if (options.off && text === 'off') return { kind: 'value', value: 0 };
+  const value = /[bB]$/.test(text) ? parseSize(text) : undefined;
+  if (value === undefined)
+    return refused(`must be a size per second with a unit (KiB, MiB, GiB), such as 20MiB${orOff}`);
+  return value < options.min
+    ? refused(`must be at least ${options.minText} (per second)${orOff}`)
+    : { kind: 'value', value };
 }
 
 function readString<T>(read: (text: string) => Reading<T>, annotation: Annotation) {

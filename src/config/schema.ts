@@ -5,9 +5,11 @@ import {
   globsSchema,
   listenSchema,
   sizeSchema,
+  speedSchema,
   textSchema,
   timeoutSchema,
   upstreamUrlSchema,
+  wholeNumberSchema,
 } from './scalars.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[];
@@ -24,6 +26,8 @@ export const defaultRegistryUrls: Readonly<Record<string, string>> = {
 
 /** The registry that a name without one means, unless configured. */
 export const defaultRegistryName = 'docker.io';
+
+const leastBandwidth = { min: 64 * 1024, minText: '64KiB' };
 
 const upstreamSchema = z.strictObject({
   url: upstreamUrlSchema(
@@ -53,6 +57,18 @@ const upstreamSchema = z.strictObject({
   connectTimeout: timeoutSchema('Longest wait for a connection.').prefault('5s'),
   headersTimeout: timeoutSchema('Longest wait for the response headers.').prefault('30s'),
   stallTimeout: timeoutSchema('Longest wait for the next byte of a body.').prefault('30s'),
+  minSpeed: speedSchema(
+    'A body that comes slower than this for some seconds is given up and continued at another upstream; `off` waits however long it takes. Time spent waiting for `maxBandwidth` does not count.',
+    { min: 1, minText: '1B', off: true },
+  ).prefault('16KiB'),
+  maxConnections: wholeNumberSchema('Connections that one blob may use on this upstream at once.', {
+    min: 1,
+    max: 32,
+  }).default(4),
+  maxBandwidth: speedSchema(
+    'The most that is downloaded from this upstream, all downloads together; at least 64KiB. Unlimited when left out.',
+    leastBandwidth,
+  ).optional(),
 });
 
 const registrySchema = z.strictObject({
@@ -118,9 +134,17 @@ export const configSchema = z.strictObject({
         min: 4 * 1024 ** 2,
         minText: '4MiB',
       }).prefault('4MiB'),
+      connections: wholeNumberSchema('Downloads from upstreams at once; further ones wait.', {
+        min: 1,
+        max: 1024,
+      }).default(64),
+      maxBandwidth: speedSchema(
+        'The most that is downloaded from all upstreams together; at least 64KiB. Unlimited when left out.',
+        leastBandwidth,
+      ).optional(),
     })
     .prefault({})
-    .describe('Bounds on what upstreams may send.'),
+    .describe('Bounds on what is taken from upstreams.'),
   server: z
     .strictObject({
       writeStallTimeout: timeoutSchema('Longest wait for a client to take the next byte.').prefault('60s'),

@@ -8,7 +8,7 @@ import type { BufferPool } from './buffer-pool.ts';
 import { etagOf, noneMatch, rangeInForce } from './conditions.ts';
 import { type Exchange, header } from './exchange.ts';
 import { layOutMultipart } from './multipart.ts';
-import { type Headers, sendBlobHead, sendNotModified } from './respond.ts';
+import { type Headers, sendBlobHead, sendNotModified, serverTiming } from './respond.ts';
 import { type BodyPiece, sendBody } from './send-body.ts';
 
 const contentType = 'application/octet-stream';
@@ -96,7 +96,12 @@ export class BlobEndpoint {
         return;
     }
     const begin = () => {
-      const described = { ...headers, 'X-Cache': content.outcome, 'X-Upstream': content.upstream };
+      const described = {
+        ...headers,
+        'X-Cache': content.outcome,
+        'X-Upstream': content.upstream,
+        'Server-Timing': serverTiming(content.outcome, content.firstByteMs),
+      };
       sendBlobHead(outgoing, size, shape, described);
     };
     const sent = (bytes: number) => {

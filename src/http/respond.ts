@@ -29,6 +29,12 @@ export const statuses = { ok: 200, partial: 206, notModified: 304, notFound: 404
 /** Header values by name; `undefined` leaves the header out. */
 export type Headers = Readonly<Record<string, string | number | undefined>>;
 
+/** The `Server-Timing` value: how the answer came about, and how long the upstream took to begin, in milliseconds. */
+export function serverTiming(outcome: string, upstreamMs: number | undefined): string {
+  const upstream = upstreamMs === undefined ? '' : `, upstream;dur=${upstreamMs}`;
+  return `cache;desc=${outcome}${upstream}`;
+}
+
 /** Writes a response head; nothing may be set afterwards. */
 export function sendHead(outgoing: ServerResponse, status: number, headers: Headers): void {
   const fields: Record<string, string | number> = { 'Docker-Distribution-Api-Version': 'registry/2.0' };

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { Absences } from './absences.ts';
-import { askInOrder } from './ask.ts';
+import { askInOrder, inContentOrder } from './ask.ts';
 import type { BlobContent } from './content.ts';
 import type { Fills } from './fills.ts';
 import { Flights } from './flights.ts';
@@ -71,7 +71,7 @@ export class PullBlobs {
     if (file !== undefined) {
       this.#sizes.set(digest, file.size);
       const { size, read, close } = file;
-      return { size, outcome: 'hit', upstream: undefined, read, close };
+      return { size, outcome: 'hit', upstream: undefined, firstByteMs: undefined, read, close };
     }
     const { fill, joined } = this.#fills.join(target, digest, leave.size);
     const reader = fill.reader();
@@ -83,7 +83,10 @@ export class PullBlobs {
         size,
         outcome: fill.verified ? 'hit' : joined ? 'joined' : 'miss',
         get upstream() {
-          return fill.upstream;
+          return [...fill.upstreams].join(', ') || undefined;
+        },
+        get firstByteMs() {
+          return fill.firstByteMs;
         },
         read: reader.read,
         close: reader.close,
@@ -118,9 +121,12 @@ export class PullBlobs {
     const { value } = await this.#flights.join(
       name,
       async (own) => {
-        const answer = await askInOrder(target.registry.upstreams, (upstream) => {
-          return upstream.headBlob(target.repository, digest, own);
-        });
+        const answer = await askInOrder(
+          inContentOrder(target.registry.upstreams, Math.random),
+          (upstream) => {
+            return upstream.headBlob(target.repository, digest, own);
+          },
+        );
         if (answer.kind === 'refused') {
           const error = verdictError(
             answer.verdict,

@@ -5,8 +5,10 @@ export type BlobContent = {
   /** Bytes. */
   readonly size: number;
   readonly outcome: CacheOutcome;
-  /** The upstream that a fill is being fetched from, once known. */
+  /** The upstreams that a fill is being fetched from, so far. */
   readonly upstream: string | undefined;
+  /** Milliseconds that the first upstream took to begin, where one was asked. */
+  readonly firstByteMs: number | undefined;
   /**
    * Reads up to `length` bytes at `position` (below `size`) into the start of `buffer`, waiting until at least
    * one is there. Rejects with the fill's failure, or with the signal's reason.

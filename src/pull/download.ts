@@ -1,13 +1,20 @@
 import { delay } from '../lib/abort.ts';
-import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
+import { rangeless } from '../upstream/accept-body.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { UpstreamError } from '../upstream/result.ts';
+import type { Fill } from './fill.ts';
+import { laneSlots } from './fill-progress.ts';
 import type { FillSlot } from './fill-workers.ts';
+import { Growth } from './growth.ts';
+import type { HedgeBudget } from './hedge-budget.ts';
+import { type LaneEnd, LaneRun } from './lane.ts';
 import { type Refusal, verdictError, weigh } from './outcomes.ts';
 import { imageName, type ResolvedRepository } from './registry.ts';
+import type { Choice, Sources } from './sources.ts';
+import { nextStretch, type Stretch, secondsLeft } from './stretches.ts';
 
 /** How patient a download is with its upstreams. */
 export type DownloadPatience = {
@@ -17,101 +24,342 @@ export type DownloadPatience = {
   readonly pause: number;
 };
 
-/** An attempt that brought fewer bytes than this counts as no progress, so that a trickle of cuts comes to an end. */
-const progressFloor = 64 * 1024;
-
-/**
- * Downloads one blob into `slot` and verifies it. What breaks off is continued at the missing byte, on the
- * next upstream if need be; upstreams are tried in order.
- * @param report called with the upstream whose bytes are about to arrive
- * @throws OciError when no upstream has it, lets us, or can be reached; IntegrityError when the bytes are wrong
- */
-export async function downloadBlob(
-  deps: { clock: Clock; log: Log },
-  job: {
-    readonly target: ResolvedRepository;
-    readonly digest: Digest;
-    readonly slot: FillSlot;
-    readonly size: () => number | undefined;
-    readonly report: (upstream: string) => void;
-  },
-  patience: DownloadPatience,
-  signal: AbortSignal,
-): Promise<void> {
-  const { target, digest, slot } = job;
-  let written = await slot.open();
-  let idleRounds = 0;
-  while (!isWhole(written, job.size())) {
-    const before = written;
-    const refusals: Refusal[] = [];
-    for (const upstream of target.registry.upstreams) {
-      job.report(upstream.name);
-      const { written: now, ended, refusal } = await attempt(upstream, job, written, signal);
-      if (refusal !== undefined) {
-        refusals.push(refusal);
-        deps.log.warn(
-          {
-            image: imageName(target),
-            digest,
-            upstream: upstream.name,
-            at: now,
-            result: refusal.kind,
-            ...(refusal.kind === 'unavailable' && { cause: refusal.cause.message }),
-          },
-          'blob download interrupted',
-        );
-      }
-      written = now;
-      if (ended || isWhole(written, job.size())) break;
-    }
-    if (refusals.length < target.registry.upstreams.length) break;
-    if (isWhole(written, job.size())) break;
-    idleRounds = written - before >= progressFloor ? 0 : idleRounds + 1;
-    const verdict = weigh(refusals);
-    if (verdict.kind === 'missing' || verdict.kind === 'denied' || idleRounds >= patience.rounds) {
-      throw verdictError(verdict, `blob ${digest} of ${imageName(target)}`, 'BLOB_UNKNOWN');
-    }
-    if (idleRounds > 0) await delay(patience.pause * 2 ** (idleRounds - 1), signal);
-  }
-  const found = await slot.verify();
-  if (found !== undefined) throw new IntegrityError(digest, found);
-}
-
-function isWhole(written: number, size: number | undefined): boolean {
-  return size !== undefined && written === size;
-}
-
-type Transferred = {
-  readonly written: number;
-  readonly ended: boolean;
-  readonly refusal: Refusal | undefined;
+/** Which upstream brought which bytes, and why it was chosen. */
+export type Served = {
+  readonly upstream: string;
+  readonly start: number;
+  readonly end: number;
+  readonly because: string;
 };
 
-/** One attempt at one upstream, from byte `offset` on. `ended` says that a body of undeclared length came to its end. */
-async function attempt(
-  upstream: UpstreamClient,
-  { target, digest, slot, size }: Parameters<typeof downloadBlob>[1],
-  offset: number,
-  signal: AbortSignal,
-): Promise<Transferred> {
-  let written = offset;
-  const result = await upstream.getBlob(
-    target.repository,
-    digest,
-    offset,
-    async (request, _expect, hopSignal) => {
-      const hopped = await slot.hop(request, offset, hopSignal);
-      written = hopped.written;
-      return hopped.result;
-    },
-    signal,
-  );
-  if (result.kind !== 'ok') return { written, ended: false, refusal: result };
-  const transfer = result.value;
-  const whole = size() === undefined || written === size();
-  if (transfer.ending === 'complete' && whole) return { written, ended: true, refusal: undefined };
-  const why =
-    transfer.ending === 'broken' ? transfer.message : `it sent ${written} bytes where ${size()} are due`;
-  const cause = new UpstreamError(why, { upstream: upstream.name, op: 'get-blob' });
-  return { written, ended: false, refusal: { kind: 'unavailable', upstream: upstream.name, cause } };
+/** A round that brought fewer bytes than this counts as no progress, so that a trickle of cuts comes to an end. */
+const progressFloor = 64 * 1024;
+
+/** Milliseconds between two looks at the lanes. */
+const tick = 50;
+
+/** Milliseconds below an upstream's `minSpeed` after which a lane is given up. */
+const slowest = 5_000;
+
+/** Milliseconds for which the first byte is awaited before another upstream is asked, while nothing is known. */
+const unknownWorstFirstByte = 2_000;
+
+/** A lane is given up for one that is expected to be this many times quicker with what is left. */
+const muchQuicker = 4;
+
+type Job = {
+  readonly target: ResolvedRepository;
+  readonly digest: Digest;
+  readonly fill: Fill;
+  readonly slot: FillSlot;
+  readonly sources: Sources;
+  readonly hedges: HedgeBudget;
+  /** Called for each second request that was sent because the first was late. */
+  readonly hedged: () => void;
+  readonly budgets: (upstream: UpstreamClient) => readonly SharedArrayBuffer[];
+  readonly now: () => number;
+};
+
+/**
+ * Downloads one blob: by one connection at first, by more as long as they make it faster, from whichever upstream is
+ * expected to be the quickest. What breaks off is continued at the missing byte by whoever is best then.
+ */
+export class Download {
+  readonly served: Served[] = [];
+  readonly #log: Log;
+  readonly #job: Job;
+  readonly #patience: DownloadPatience;
+  readonly #lanes = new Map<number, { run: LaneRun; because: string }>();
+  readonly #growth = new Growth();
+  #settled: PromiseWithResolvers<void> = Promise.withResolvers();
+  #failure: { readonly error: unknown } | undefined;
+  #whole = false;
+
+  constructor(deps: { log: Log }, job: Job, patience: DownloadPatience) {
+    this.#log = deps.log;
+    this.#job = job;
+    this.#patience = patience;
+  }
+
+  /**
+   * Brings the missing bytes and verifies them all.
+   * @throws OciError when no upstream has it, lets us, or can be reached; IntegrityError when the bytes are wrong
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { fill, slot, digest } = this.#job;
+    const ending = new AbortController();
+    const own = AbortSignal.any([signal, ending.signal]);
+    try {
+      await this.#fetch(own);
+    } finally {
+      ending.abort();
+      await Promise.allSettled([...this.#lanes.values()].map(({ run }) => run.ended));
+    }
+    const found = await slot.verify();
+    if (found !== undefined) throw new IntegrityError(digest, found);
+    fill.arrival.verify();
+  }
+
+  async #fetch(signal: AbortSignal): Promise<void> {
+    const { fill, sources } = this.#job;
+    let idleRounds = 0;
+    let before = fill.arrival.arrived().size;
+    while (!this.#isWhole()) {
+      signal.throwIfAborted();
+      if (this.#failure !== undefined) throw this.#failure.error;
+      this.#look();
+      while (this.#lanes.size < this.#wantedLanes() && this.#open(signal)) {
+        // One at a time: each changes what is best for the next.
+      }
+      if (this.#lanes.size > 0) {
+        await this.#nextEvent(signal);
+        continue;
+      }
+      const now = fill.arrival.arrived().size;
+      idleRounds = now - before >= progressFloor ? 0 : idleRounds + 1;
+      before = now;
+      const verdict = weigh(sources.refusals());
+      if (verdict.kind !== 'unavailable' || idleRounds >= this.#patience.rounds) {
+        const { target, digest } = this.#job;
+        throw verdictError(verdict, `blob ${digest} of ${imageName(target)}`, 'BLOB_UNKNOWN');
+      }
+      if (idleRounds > 0) await delay(this.#patience.pause * 2 ** (idleRounds - 1), signal);
+      sources.newRound();
+    }
+  }
+
+  #isWhole(): boolean {
+    const { size } = this.#job.fill.arrival;
+    return this.#whole || (size !== undefined && this.#job.fill.arrival.arrived().size >= size);
+  }
+
+  /** Measures, and gives up lanes that are too slow for what others could do. */
+  #look(): void {
+    const { fill, sources, now } = this.#job;
+    const at = now();
+    const runs = [...this.#lanes.values()].map(({ run }) => run);
+    for (const run of runs) {
+      const { upstream } = run.order;
+      run.measure(at, upstream.minSpeed);
+      const better = sources.choose(
+        run.stop - run.position,
+        this.#lanesByUpstream(),
+        (other) => other !== upstream,
+      );
+      const left = secondsLeft(laneOf(run));
+      const hopeless =
+        better !== undefined && left > 1 && left > muchQuicker * ((run.stop - run.position) / better.rate);
+      if (run.slowFor(at) >= slowest || (hopeless && run.slowFor(at) > 0)) {
+        this.#log.warn(
+          { digest: fill.digest, upstream: upstream.name, rate: Math.round(run.rate) },
+          'slow connection given up',
+        );
+        upstream.health.observeFailure('stall');
+        sources.bench(unavailable(upstream, 'its connection became too slow'));
+        run.cancel();
+      }
+    }
+    const size = fill.arrival.size;
+    if (size === undefined) return;
+    const bytes = fill.arrival.arrived().size;
+    const busy = runs.length >= this.#growth.allowed && runs.every(({ begunAt }) => begunAt !== undefined);
+    this.#growth.observe({ bytes, left: size - bytes, busy, now: at });
+  }
+
+  /** How many lanes there should be: what growth allows, and one more for a reader whose bytes nobody brings soon. */
+  #wantedLanes(): number {
+    const { fill } = this.#job;
+    if (fill.arrival.size === undefined) return 1;
+    const hedge = this.#lateLane() === undefined ? 0 : 1;
+    const reader = fill.wanted.length > 0 && this.#stretch()?.urgent === true ? 1 : 0;
+    return Math.min(laneSlots, Math.max(this.#growth.allowed, this.#lanes.size + Math.max(hedge, reader)));
+  }
+
+  /** The one lane whose first byte is later than is usual for its upstream, if a second request may be sent for it. */
+  #lateLane(): LaneRun | undefined {
+    const [only, second] = [...this.#lanes.values()];
+    if (only === undefined || second !== undefined || only.run.begunAt !== undefined) return undefined;
+    const { upstream } = only.run.order;
+    const usual = upstream.health.usualWorstFirstByte() ?? unknownWorstFirstByte;
+    return this.#job.now() - only.run.startedAt > Math.max(tick, usual) ? only.run : undefined;
+  }
+
+  #open(signal: AbortSignal): boolean {
+    const late = this.#lateLane();
+    if (late !== undefined) return this.#hedge(late, signal);
+    const { fill, sources } = this.#job;
+    const { size } = fill.arrival;
+    if (size === undefined) {
+      const choice = this.#lanes.size === 0 ? sources.choose(undefined, new Map()) : undefined;
+      if (choice === undefined) return false;
+      const start = fill.arrival.arrived().runFrom(0);
+      this.#start(choice, { start, end: undefined }, signal);
+      return true;
+    }
+    const stretch = this.#stretch();
+    if (stretch === undefined) return false;
+    const alone = this.#lanes.size === 0;
+    const choice = sources.choose(stretch.end - stretch.start, this.#lanesByUpstream(), ({ name }) => {
+      return alone || !sources.isRangeless(name);
+    });
+    if (choice === undefined) return false;
+    if (stretch.cut !== undefined) fill.arrival.progress.cut(stretch.cut.slot, stretch.cut.at);
+    this.#start(choice, stretch, signal);
+    return true;
+  }
+
+  #hedge(late: LaneRun, signal: AbortSignal): boolean {
+    const { sources, hedges, hedged } = this.#job;
+    const { start, end, upstream } = late.order;
+    const choice = sources.choose(end && end - start, this.#lanesByUpstream(), (other) => other !== upstream);
+    if (choice === undefined || !hedges.take()) return false;
+    hedged();
+    this.#start({ ...choice, reason: `${upstream.name} is late` }, { start, end }, signal);
+    return true;
+  }
+
+  #stretch(): Stretch | undefined {
+    const { fill } = this.#job;
+    const { size } = fill.arrival;
+    if (size === undefined) return undefined;
+    const lanes = [...this.#lanes.values()].map(({ run }) => laneOf(run));
+    return nextStretch({ size, arrived: fill.arrival.arrived(), lanes, wanted: fill.wanted });
+  }
+
+  #start(choice: Choice, stretch: { start: number; end: number | undefined }, signal: AbortSignal): void {
+    const { target, digest, fill, slot: fillSlot, budgets, now, hedges } = this.#job;
+    const { upstream } = choice;
+    const slot = this.#freeSlot();
+    const { size } = fill.arrival;
+    fill.arrival.begin(slot, stretch.start, stretch.end ?? size ?? Number.MAX_SAFE_INTEGER);
+    hedges.sent();
+    const run = new LaneRun(
+      { slot: fillSlot, progress: fill.arrival.progress, now },
+      {
+        slot,
+        upstream,
+        repository: target.repository,
+        digest,
+        start: stretch.start,
+        end: stretch.end === size ? undefined : stretch.end,
+        maySkip: this.#lanes.size === 0,
+        expectedRate: this.#rateOf(upstream) ?? choice.rate,
+        budgets: budgets(upstream),
+      },
+      (lane, total) => this.#begun(lane, total),
+      signal,
+    );
+    this.#lanes.set(slot, { run, because: choice.reason });
+    run.ended.then(
+      (end) => this.#ended(run, choice, end),
+      (error: unknown) => {
+        this.#close(run);
+        this.#failure ??= { error };
+      },
+    );
+  }
+
+  #begun(lane: LaneRun, total: number | undefined): void {
+    const { fill } = this.#job;
+    fill.upstreams.add(lane.order.upstream.name);
+    fill.firstByteMs ??= Math.round((this.#job.now() - lane.startedAt) * 10) / 10;
+    if (total !== undefined) {
+      fill.announceSize(total);
+      if (lane.stop > total) fill.arrival.progress.cut(lane.order.slot, total);
+    }
+    // The first to answer has won: whoever was asked for the same bytes is not needed any more.
+    for (const { run } of this.#lanes.values()) {
+      if (run !== lane && run.order.start === lane.order.start && run.begunAt === undefined) run.cancel();
+    }
+    this.#settled.resolve();
+  }
+
+  #ended(run: LaneRun, { upstream, reason }: Choice, { position, refusal, complete }: LaneEnd): void {
+    const { fill, sources, digest, target } = this.#job;
+    const { start } = run.order;
+    this.#close(run);
+    if (position > start)
+      this.served.push({ upstream: upstream.name, start, end: position, because: reason });
+    if (complete && fill.arrival.size === undefined) this.#whole = true;
+    const short = complete && position < Math.min(run.stop, fill.arrival.size ?? run.stop);
+    if (refusal === undefined && !short) return;
+    if (refusal?.kind === 'unavailable' && refusal.cause.message === rangeless) {
+      sources.noteRangeless(upstream.name);
+      this.#giveBack(run);
+      return;
+    }
+    this.#log.warn(
+      {
+        image: imageName(target),
+        digest,
+        upstream: upstream.name,
+        at: position,
+        result: refusal?.kind ?? 'short',
+        ...(refusal?.kind === 'unavailable' && { cause: refusal.cause.message }),
+      },
+      'blob download interrupted',
+    );
+    // Whoever brought something before it broke off may go on at once; one that is gone says so then.
+    if (position - start >= progressFloor && refusal?.kind !== 'limited') return;
+    sources.bench(refusal ?? unavailable(upstream, 'its answer ends too early'));
+  }
+
+  /** Lets the lane that was cut short for `run` have its bytes back. */
+  #giveBack({ order: { start }, stop }: LaneRun): void {
+    for (const { run } of this.#lanes.values()) {
+      if (run.stop === start) this.#job.fill.arrival.progress.cut(run.order.slot, stop);
+    }
+  }
+
+  #close(run: LaneRun): void {
+    this.#lanes.delete(run.order.slot);
+    this.#job.fill.arrival.settle(run.order.slot);
+    this.#settled.resolve();
+  }
+
+  /** Waits until a lane begins or ends, or it is time for another look. */
+  async #nextEvent(signal: AbortSignal): Promise<void> {
+    const timer = new AbortController();
+    try {
+      const look = delay(tick, AbortSignal.any([timer.signal, signal]));
+      await Promise.race([look, this.#settled.promise]);
+      look.catch(() => undefined);
+    } finally {
+      timer.abort();
+      this.#settled = Promise.withResolvers();
+    }
+  }
+
+  /** What connections of this download to an upstream bring at present, each. */
+  #rateOf(upstream: UpstreamClient): number | undefined {
+    const runs = [...this.#lanes.values()].map(({ run }) => run);
+    const rates = runs.flatMap((run) =>
+      run.order.upstream === upstream && run.begunAt !== undefined ? [run.rate] : [],
+    );
+    return rates.length === 0 ? undefined : rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
+  }
+
+  #freeSlot(): number {
+    for (let slot = 0; slot < laneSlots; slot += 1) if (!this.#lanes.has(slot)) return slot;
+    throw new Error('no lane is free');
+  }
+
+  #lanesByUpstream(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { run } of this.#lanes.values()) {
+      const { name } = run.order.upstream;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    return counts;
+  }
+}
+
+function unavailable(upstream: UpstreamClient, message: string): Refusal {
+  const cause = new UpstreamError(message, { upstream: upstream.name, op: 'get-blob' });
+  return { kind: 'unavailable', upstream: upstream.name, cause };
+}
+
+function laneOf(run: LaneRun): Parameters<typeof secondsLeft>[0] {
+  const { slot, upstream } = run.order;
+  return { slot, upstream: upstream.name, position: run.position, stop: run.stop, rate: run.rate };
 }

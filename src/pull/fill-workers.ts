@@ -1,8 +1,10 @@
 import { Worker } from 'node:worker_threads';
+import type { Interval } from '../lib/range-set.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { HopResult } from '../upstream/result.ts';
 import type { WireRequest } from '../upstream/wire.ts';
-import type { FillCommand, FillProgress, FillReply } from './fill-messages.ts';
+import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
+import type { FillProgress } from './fill-progress.ts';
 
 /** The disk or the worker failed; `code` is the system's (`ENOSPC`, `EIO`, ...) when there is one. */
 export class FillStorageError extends Error {
@@ -15,32 +17,44 @@ export class FillStorageError extends Error {
   }
 }
 
-/** One fill's place in a worker; one request at a time. */
+/** One GET of a lane. */
+export type LaneHop = {
+  readonly slot: number;
+  readonly request: WireRequest;
+  /** The first byte asked for. */
+  readonly start: number;
+  /** Whether an answer that ignores the range is read and dropped up to `start`. */
+  readonly maySkip: boolean;
+  readonly budgets: readonly SharedArrayBuffer[];
+};
+
+/** One fill's place in a worker. */
 export type FillSlot = {
-  /** Opens the fill's file; resolves to the bytes that an earlier run left in it. */
-  open(): Promise<number>;
-  /** Runs one GET into the file; `written` is what the file holds afterwards. */
-  hop(
-    request: WireRequest,
-    offset: number,
-    signal: AbortSignal,
-  ): Promise<{ result: HopResult; written: number }>;
+  /** Opens the fill's file; resolves to what an earlier run left in it. */
+  open(): Promise<readonly Interval[]>;
+  /** Runs one GET into the file; `begun` is called when its body begins. */
+  hop(hop: LaneHop, begun: (total: number | undefined) => void, signal: AbortSignal): Promise<HopResult>;
   /** Compares the digest; `undefined` when right, else the digest found. */
   verify(): Promise<Digest | undefined>;
+  /** The digests of stretches of the file. */
+  digests(stretches: readonly Interval[]): Promise<readonly string[]>;
   /** Empties the file. */
   reset(): Promise<void>;
-  /** Closes the file and gives the place back. */
+  /** Closes the file, which stays with its map, and gives the place back. */
   close(): Promise<void>;
 };
 
-type Waiting = { resolve(reply: FillReply): void; reject(error: Error): void };
-type Place = { readonly waiting: Waiting[]; readonly onSize: (size: number) => void };
-type Crew = { readonly worker: Worker; readonly places: Map<number, Place> };
+type Waiting = {
+  resolve(reply: FillReply): void;
+  reject(error: Error): void;
+  readonly begun: ((total: number | undefined) => void) | undefined;
+};
+type Crew = { readonly worker: Worker; readonly fills: Set<number>; readonly calls: Map<number, Waiting> };
 
 /** The threads that fills run on. A thread that dies fails its fills and is replaced. */
 export class FillWorkers {
   readonly #crews: Crew[];
-  #nextId = 1;
+  #lastId = 0;
   #closed = false;
 
   /** @param options.threads at least 1 */
@@ -49,46 +63,53 @@ export class FillWorkers {
   }
 
   /** A place for one fill on the thread that has the fewest. */
-  slot(
-    fill: { path: string; digest: Digest; limit: number; sizeKnown: boolean; progress: FillProgress },
-    onSize: (size: number) => void,
-  ): FillSlot {
-    const id = this.#nextId++;
-    const crew = this.#crews.reduce((least, next) => (next.places.size < least.places.size ? next : least));
-    crew.places.set(id, { waiting: [], onSize });
-    const call = async <K extends FillReply['kind']>(command: FillCommand, kind: K) => {
-      const reply = await this.#call(crew, command);
+  slot(fill: {
+    path: string;
+    digest: Digest;
+    limit: number;
+    sizeKnown: boolean;
+    progress: FillProgress;
+  }): FillSlot {
+    const id = ++this.#lastId;
+    const crew = this.#crews.reduce((least, next) => (next.fills.size < least.fills.size ? next : least));
+    crew.fills.add(id);
+    const call = async <K extends FillReply['kind']>(
+      command: Unaddressed<FillCommand>,
+      kind: K,
+      begun?: (total: number | undefined) => void,
+    ) => {
+      const reply = await this.#call(crew, id, command, begun);
       if (reply.kind !== kind) throw new Error(`a fill worker answered ${reply.kind} where ${kind} was due`);
       return reply as Extract<FillReply, { kind: K }>;
     };
-    const { path, digest, limit, sizeKnown, progress } = fill;
+    const { path, digest, limit, sizeKnown } = fill;
     return {
       open: async () => {
-        const shared = progress.shared;
-        return (await call({ kind: 'open', id, path, digest, limit, sizeKnown, progress: shared }, 'opened'))
-          .written;
+        const progress = fill.progress.shared;
+        return (await call({ kind: 'open', path, digest, limit, sizeKnown, progress }, 'opened')).arrived;
       },
-      hop: async (request, offset, signal) => {
-        const stop = () => crew.worker.postMessage({ kind: 'stop-hop', id } satisfies FillCommand);
+      hop: async (hop, begun, signal) => {
         signal.throwIfAborted();
+        const stop = () => this.#post(crew, id, ++this.#lastId, { kind: 'stop-hop', slot: hop.slot });
         signal.addEventListener('abort', stop, { once: true });
         try {
-          const { result, written } = await call({ kind: 'hop', id, request, offset }, 'hopped');
+          const { result } = await call({ kind: 'hop', ...hop }, 'hopped', begun);
           signal.throwIfAborted();
-          return { result, written };
+          return result;
         } finally {
           signal.removeEventListener('abort', stop);
         }
       },
-      verify: async () => (await call({ kind: 'verify', id }, 'verified')).found,
+      verify: async () => (await call({ kind: 'verify' }, 'verified')).found,
+      digests: async (stretches) => (await call({ kind: 'digests', stretches }, 'digests')).digests,
       reset: async () => {
-        await call({ kind: 'reset', id }, 'done');
+        await call({ kind: 'reset' }, 'done');
       },
       close: async () => {
         try {
-          await call({ kind: 'close', id }, 'done');
+          await call({ kind: 'close' }, 'done');
         } finally {
-          crew.places.delete(id);
+          crew.fills.delete(id);
         }
       },
     };
@@ -100,16 +121,25 @@ export class FillWorkers {
     await Promise.all(this.#crews.map(({ worker }) => worker.terminate()));
   }
 
-  #call(crew: Crew, command: FillCommand): Promise<FillReply> {
+  #call(
+    crew: Crew,
+    fill: number,
+    command: Unaddressed<FillCommand>,
+    begun: ((total: number | undefined) => void) | undefined,
+  ): Promise<FillReply> {
     return new Promise((resolve, reject) => {
-      const place = crew.places.get(command.id);
-      if (place === undefined) {
+      if (this.#closed || !crew.fills.has(fill)) {
         reject(new FillStorageError('the fill worker ended', undefined));
         return;
       }
-      place.waiting.push({ resolve, reject });
-      crew.worker.postMessage(command);
+      const call = ++this.#lastId;
+      crew.calls.set(call, { resolve, reject, begun });
+      this.#post(crew, fill, call, command);
     });
+  }
+
+  #post(crew: Crew, fill: number, call: number, command: Unaddressed<FillCommand>): void {
+    crew.worker.postMessage({ ...command, fill, call });
   }
 
   #start(): Crew {
@@ -118,13 +148,16 @@ export class FillWorkers {
       name: 'fill',
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
-    const crew: Crew = { worker, places: new Map() };
+    const crew: Crew = { worker, fills: new Set(), calls: new Map() };
     worker.on('message', (reply: FillReply) => {
-      const place = crew.places.get(reply.id);
-      if (reply.kind === 'size') place?.onSize(reply.size);
-      else if (reply.kind === 'failed')
-        place?.waiting.shift()?.reject(new FillStorageError(reply.message, reply.code));
-      else place?.waiting.shift()?.resolve(reply);
+      const waiting = crew.calls.get(reply.call);
+      if (reply.kind === 'begun') {
+        waiting?.begun?.(reply.total);
+        return;
+      }
+      crew.calls.delete(reply.call);
+      if (reply.kind === 'failed') waiting?.reject(new FillStorageError(reply.message, reply.code));
+      else waiting?.resolve(reply);
     });
     worker.on('error', (error) => this.#replace(crew, error));
     worker.on('exit', () => this.#replace(crew, undefined));
@@ -132,11 +165,11 @@ export class FillWorkers {
   }
 
   #replace(crew: Crew, error: unknown): void {
-    const places = [...crew.places.values()];
-    crew.places.clear();
-    for (const { waiting } of places) {
-      for (const { reject } of waiting)
-        reject(new FillStorageError(`the fill worker ended: ${error ?? 'stopped'}`, undefined));
+    const calls = [...crew.calls.values()];
+    crew.calls.clear();
+    crew.fills.clear();
+    for (const { reject } of calls) {
+      reject(new FillStorageError(`the fill worker ended: ${error ?? 'stopped'}`, undefined));
     }
     const index = this.#crews.indexOf(crew);
     if (!this.#closed && index >= 0) this.#crews[index] = this.#start();

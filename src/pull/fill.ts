@@ -1,7 +1,7 @@
 import { abandonOnAbort, TimeoutError } from '../lib/abort.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobFile } from '../store/blob-store.ts';
-import { FillProgress } from './fill-messages.ts';
+import { Arrival } from './arrival.ts';
 
 /** What a fill needs from outside: its download, and a view of the file that grows. */
 export type FillWork = {
@@ -11,22 +11,31 @@ export type FillWork = {
   open(): Promise<BlobFile | undefined>;
 };
 
+/** Reads from a fill; `close` must be called exactly once. */
+export type FillReader = {
+  read(buffer: Buffer, length: number, position: number, signal: AbortSignal): Promise<number>;
+  close(): Promise<void>;
+};
+
 /**
  * One shared download of one blob. It belongs to nobody: readers come and go, and only when none has been
  * there for a while is it given up. Whatever ends it is told to every reader at once.
  */
 export class Fill {
   readonly digest: Digest;
-  readonly progress = new FillProgress();
+  readonly arrival = new Arrival();
   /** Settles when the blob is stored, or with what went wrong. */
   readonly done: Promise<void>;
-  /** The upstream whose bytes are arriving. */
-  upstream: string | undefined;
+  /** The upstreams whose bytes have arrived, in the order of their first. */
+  readonly upstreams = new Set<string>();
+  /** Milliseconds from the start to the first byte, once there is one. */
+  firstByteMs: number | undefined;
   readonly #work: FillWork;
   readonly #abort = new AbortController();
   readonly #patience: number;
   readonly #sized = Promise.withResolvers<number>();
-  #size: number | undefined;
+  readonly #waiting = new Set<{ readonly position: number }>();
+  #generation = 0;
   #readers = 0;
   #abandoned: NodeJS.Timeout | undefined;
   #ended = false;
@@ -47,8 +56,8 @@ export class Fill {
 
   /** Says how large the blob is; the first word holds. */
   announceSize(size: number): void {
-    this.#size ??= size;
-    this.#sized.resolve(this.#size);
+    this.arrival.announceSize(size);
+    this.#sized.resolve(this.arrival.size ?? size);
   }
 
   /** The blob's size in bytes, once known; rejects with the fill's failure. */
@@ -58,7 +67,21 @@ export class Fill {
 
   /** Whether all bytes are there and verified, though perhaps not yet stored for good. */
   get verified(): boolean {
-    return this.#size !== undefined && this.progress.front === this.#size;
+    return this.arrival.verified;
+  }
+
+  /** The positions that readers wait at, in ascending order. */
+  get wanted(): readonly number[] {
+    return [...this.#waiting].map(({ position }) => position).sort((a, b) => a - b);
+  }
+
+  /**
+   * The bytes so far were wrong and are fetched again: readers that were given some of them are cut off, since
+   * nothing can take those back; the others do not notice.
+   */
+  restart(): void {
+    this.#generation += 1;
+    this.arrival.reset();
   }
 
   /** Gives the download up. */
@@ -66,18 +89,26 @@ export class Fill {
     this.#abort.abort(reason);
   }
 
-  /** Adds a reader; its `close` must be called exactly once. */
-  reader(): Pick<BlobFile, 'close'> & { read: (...args: ReadArguments) => Promise<number> } {
+  /** Adds a reader. */
+  reader(): FillReader {
     this.#readers += 1;
     clearTimeout(this.#abandoned);
     let file: Promise<BlobFile | undefined> | undefined;
+    let generation: number | undefined;
     return {
       read: async (buffer, length, position, signal) => {
-        const available = await this.#available(position, signal);
+        const available = await this.#available(position, signal, () => {
+          if (generation !== undefined && generation !== this.#generation) {
+            throw new Error('the bytes sent so far were wrong and are fetched again');
+          }
+        });
+        generation = this.#generation;
         file ??= this.#work.open();
         const opened = await file;
         if (opened === undefined) throw this.#failure ?? new Error('the fill has no file');
-        return opened.read(buffer, Math.min(length, available), position);
+        const bytes = await opened.read(buffer, Math.min(length, available), position);
+        if (generation !== this.#generation) throw new Error('the bytes read were found to be wrong');
+        return bytes;
       },
       close: async () => {
         this.#readers -= 1;
@@ -89,16 +120,25 @@ export class Fill {
   }
 
   /** Waits until the byte at `position` may be read; resolves to how many may be from there. */
-  async #available(position: number, signal: AbortSignal): Promise<number> {
-    for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
-      const front = this.progress.front;
-      if (front > position) return front - position;
-      if (this.#ended) throw new Error('read beyond the end of a fill');
-      this.#change ??= this.progress.changed(front).then(() => {
-        this.#change = undefined;
-      });
-      await abandonOnAbort(this.#change, signal);
+  async #available(position: number, signal: AbortSignal, check: () => void): Promise<number> {
+    const { progress } = this.arrival;
+    const waiter = { position };
+    try {
+      for (;;) {
+        check();
+        if (this.#failure !== undefined) throw this.#failure;
+        const { epoch } = progress;
+        const readable = this.arrival.readable(position);
+        if (readable > 0) return readable;
+        if (this.#ended) throw new Error('read beyond the end of a fill');
+        this.#waiting.add(waiter);
+        this.#change ??= progress.changed(epoch).then(() => {
+          this.#change = undefined;
+        });
+        await abandonOnAbort(this.#change, signal);
+      }
+    } finally {
+      this.#waiting.delete(waiter);
     }
   }
 
@@ -112,7 +152,7 @@ export class Fill {
     } finally {
       this.#ended = true;
       clearTimeout(this.#abandoned);
-      this.progress.wake();
+      this.arrival.progress.wake();
     }
   }
 
@@ -124,5 +164,3 @@ export class Fill {
     this.#abandoned.unref();
   }
 }
-
-type ReadArguments = [buffer: Buffer, length: number, position: number, signal: AbortSignal];

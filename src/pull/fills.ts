@@ -5,10 +5,10 @@ import { IntegrityError, OciError } from '../oci/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { FillFiles } from '../store/fill-files.ts';
 import type { Metadata } from '../store/metadata.ts';
-import { type DownloadPatience, downloadBlob } from './download.ts';
 import { Fill } from './fill.ts';
 import { type FillSlot, FillStorageError, type FillWorkers } from './fill-workers.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
+import type { VerifiedDownloads } from './verified-downloads.ts';
 
 /** What is told of each fill that ended. */
 export type FillReport = {
@@ -23,11 +23,12 @@ export class Fills {
     files: FillFiles;
     metadata: Metadata;
     workers: FillWorkers;
+    downloads: VerifiedDownloads;
     clock: Clock;
     log: Log;
     ended(report: FillReport): void;
   };
-  readonly #options: { patience: number; sizeLimit: number; concurrency: number; download: DownloadPatience };
+  readonly #options: { patience: number; sizeLimit: number; concurrency: number };
   readonly #running = new Map<Digest, Fill>();
   readonly #queue: (() => void)[] = [];
   #active = 0;
@@ -44,11 +45,12 @@ export class Fills {
       files: FillFiles;
       metadata: Metadata;
       workers: FillWorkers;
+      downloads: VerifiedDownloads;
       clock: Clock;
       log: Log;
       ended(report: FillReport): void;
     },
-    options: { patience: number; sizeLimit: number; concurrency: number; download: DownloadPatience },
+    options: { patience: number; sizeLimit: number; concurrency: number },
   ) {
     this.#deps = deps;
     this.#options = options;
@@ -104,29 +106,20 @@ export class Fills {
     signal: AbortSignal,
   ): Promise<void> {
     const { digest } = fill;
+    const { workers, files } = this.#deps;
     // The constructor of Fill calls this before the fill is in the table.
     await Promise.resolve();
-    const slot = this.#deps.workers.slot(
-      {
-        path: this.#deps.files.path(digest),
-        digest,
-        limit: size ?? this.#options.sizeLimit,
-        sizeKnown: size !== undefined,
-        progress: fill.progress,
-      },
-      (learned) => fill.announceSize(learned),
-    );
-    let known = size;
-    fill.size(signal).then(
-      (learned) => {
-        known = learned;
-      },
-      () => undefined,
-    );
+    const slot = workers.slot({
+      path: files.path(digest),
+      digest,
+      limit: size ?? this.#options.sizeLimit,
+      sizeKnown: size !== undefined,
+      progress: fill.arrival.progress,
+    });
     await this.#turn();
     try {
-      await this.#fetch(fill, target, slot, () => known, signal);
-      this.#deps.ended({ result: 'stored', bytes: known ?? 0 });
+      await this.#fetch(fill, target, slot, signal);
+      this.#deps.ended({ result: 'stored', bytes: fill.arrival.size ?? 0 });
     } catch (error) {
       throw await this.#failed(fill, target, error, signal);
     } finally {
@@ -135,42 +128,21 @@ export class Fills {
     }
   }
 
-  async #fetch(
-    fill: Fill,
-    target: ResolvedRepository,
-    slot: FillSlot,
-    size: () => number | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { digest } = fill;
-    const { blobs, files, metadata, clock } = this.#deps;
-    const report = (upstream: string) => {
-      fill.upstream = upstream;
-    };
-    const job = { target, digest, slot, size, report };
+  async #fetch(fill: Fill, target: ResolvedRepository, slot: FillSlot, signal: AbortSignal): Promise<void> {
+    const { digest, arrival } = fill;
+    const { blobs, files, metadata, clock, downloads } = this.#deps;
     try {
-      try {
-        await downloadBlob(this.#deps, job, this.#options.download, signal);
-      } catch (error) {
-        // As long as no reader was shown a byte the wrong copy can be replaced unnoticed.
-        if (!(error instanceof IntegrityError) || fill.progress.front > 0) throw error;
-        this.#deps.log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
-        await slot.reset();
-        await downloadBlob(
-          this.#deps,
-          { ...job, slot: { ...slot, open: async () => 0 } },
-          this.#options.download,
-          signal,
-        );
-      }
+      arrival.restore(await slot.open());
+      await downloads.run(fill, target, slot, signal);
     } finally {
       await slot.close().catch(() => undefined);
     }
-    const front = fill.progress.front;
-    fill.announceSize(front);
+    const size = arrival.size ?? 0;
+    fill.announceSize(size);
     await blobs.adopt(digest, files.path(digest));
-    await metadata.putBlob(digest, front, clock.now());
-    await metadata.putLink(keyOf(target), digest, front);
+    await files.remove(digest);
+    await metadata.putBlob(digest, size, clock.now());
+    await metadata.putLink(keyOf(target), digest, size);
   }
 
   async #failed(fill: Fill, target: ResolvedRepository, error: unknown, signal: AbortSignal): Promise<Error> {
@@ -179,7 +151,7 @@ export class Fills {
     const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
     if (!this.#closed) await files.remove(digest).catch(() => undefined);
     log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
-    ended({ result, bytes: fill.progress.front });
+    ended({ result, bytes: 0 });
     if (error instanceof OciError) return error;
     if (error instanceof IntegrityError) {
       return new OciError(

@@ -3,9 +3,10 @@ import type { Digest } from '../oci/digest.ts';
 import { mediaTypes } from '../oci/media-types.ts';
 import type { Metadata, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
+import type { Ranked } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
-import { askInOrder } from './ask.ts';
+import { askInOrder, inContentOrder, inTagOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh } from './freshness.ts';
 import { isOutage, verdictError } from './outcomes.ts';
@@ -65,7 +66,7 @@ export class PullListings {
     const { listing, outcome } = await this.#listing(
       target,
       'tags',
-      target.registry.upstreams.filter((upstream) => upstream.tags),
+      inTagOrder(target.registry.upstreams),
       async (upstream, own) => {
         const result = await upstream.listTags(target.repository, mostTags, own);
         if (result.kind !== 'ok') return result;
@@ -94,7 +95,7 @@ export class PullListings {
     const { listing, outcome } = await this.#listing(
       target,
       `referrers ${digest} ${artifactType ?? ''}`,
-      target.registry.upstreams,
+      inContentOrder(target.registry.upstreams, Math.random),
       async (upstream, own) => {
         const result = await upstream.listReferrers(
           target.repository,
@@ -122,7 +123,7 @@ export class PullListings {
   async #listing(
     target: ResolvedRepository,
     name: string,
-    upstreams: readonly UpstreamClient[],
+    upstreams: readonly Ranked<UpstreamClient>[],
     ask: (
       upstream: UpstreamClient,
       signal: AbortSignal,

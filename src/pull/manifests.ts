@@ -8,7 +8,7 @@ import type { StoredManifest, TagRecord } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { UpstreamError, type UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
-import { askInOrder } from './ask.ts';
+import { askInOrder, inContentOrder, inTagOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import type { ManifestStore } from './manifest-store.ts';
@@ -147,7 +147,7 @@ export class PullManifests {
     signal: AbortSignal,
   ): Promise<ManifestAnswer> {
     const reference = { kind: 'tag', tag } as const;
-    const head = await askInOrder(tagUpstreams(target), (upstream) => {
+    const head = await askInOrder(inTagOrder(target.registry.upstreams), (upstream) => {
       return upstream.headManifest(target.repository, reference, signal);
     });
     if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
@@ -188,17 +188,19 @@ export class PullManifests {
   }
 
   async #get(target: ResolvedRepository, reference: Reference, signal: AbortSignal): Promise<ManifestAnswer> {
-    const upstreams = reference.kind === 'tag' ? tagUpstreams(target) : target.registry.upstreams;
+    const { upstreams } = target.registry;
+    const order = () =>
+      reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, Math.random);
     const started = this.#clock.now();
     const ask = (upstream: UpstreamClient) => this.#getFrom(upstream, target, reference, signal);
-    let answer = await askInOrder(upstreams, ask);
+    let answer = await askInOrder(order(), ask);
     if (
       answer.kind === 'refused' &&
       answer.verdict.kind === 'unavailable' &&
       this.#clock.now() - started < quickFailure
     ) {
       await delay(retryPause, signal);
-      answer = await askInOrder(upstreams, ask);
+      answer = await askInOrder(order(), ask);
     }
     if (answer.kind === 'refused') throw this.#remember(target, reference, answer.verdict, burst);
     this.#absences.forget(flightKey(target, reference));
@@ -253,10 +255,6 @@ export class PullManifests {
 /** Whether the upstreams that could be asked answer a GET only. */
 function knowsNoHead({ refusals }: Verdict): boolean {
   return refusals.some((refusal) => refusal.kind === 'unavailable' && refusal.cause.reason === 'method');
-}
-
-function tagUpstreams({ registry }: ResolvedRepository): readonly UpstreamClient[] {
-  return registry.upstreams.filter((upstream) => upstream.tags);
 }
 
 function flightKey(target: ResolvedRepository, reference: Reference): string {

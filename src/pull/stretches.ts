@@ -16,12 +16,14 @@ export type Stretch = {
   readonly start: number;
   readonly end: number;
   readonly cut: { readonly slot: number; readonly at: number } | undefined;
+  /** A reader waits for it, and no lane will bring it soon. */
+  readonly urgent: boolean;
 };
 
-/** A stretch smaller than this is not worth a request of its own. */
-const leastSteal = 1024 * 1024;
+/** Half of what a lane has left, and the seconds it needs for all of that, below which nothing is taken from it. */
+const leastSteal = { bytes: 256 * 1024, seconds: 0.3 };
 
-/** A lane that needs less than this many seconds for what a reader waits for is left alone. */
+/** A lane that needs less than this many seconds to come to what a reader waits for is left alone. */
 const soon = 1;
 
 /**
@@ -41,14 +43,16 @@ export function nextStretch(state: {
   for (const position of wanted) {
     if (state.arrived.runFrom(position) > position) continue;
     const gap = free.find(([start, end]) => start <= position && position < end);
-    if (gap !== undefined) return { start: position, end: gap[1], cut: undefined };
+    if (gap !== undefined) return { start: position, end: gap[1], cut: undefined, urgent: true };
     const lane = lanes.find((each) => each.position <= position && position < each.stop);
     if (lane !== undefined && secondsFor(position - lane.position, lane) > soon) {
-      return { start: position, end: lane.stop, cut: { slot: lane.slot, at: position } };
+      return { start: position, end: lane.stop, cut: { slot: lane.slot, at: position }, urgent: true };
     }
   }
   const [first] = free;
-  return first === undefined ? steal(lanes) : { start: first[0], end: first[1], cut: undefined };
+  return first === undefined
+    ? steal(lanes)
+    : { start: first[0], end: first[1], cut: undefined, urgent: false };
 }
 
 /** The bytes that are not here and that no lane will bring. */
@@ -70,12 +74,12 @@ function unclaimed({ size, arrived, lanes }: Parameters<typeof nextStretch>[0]):
 function steal(lanes: readonly Lane[]): Stretch | undefined {
   let slowest: Lane | undefined;
   for (const lane of lanes) {
-    if (lane.stop - lane.position < 2 * leastSteal) continue;
+    if (lane.stop - lane.position < 2 * leastSteal.bytes) continue;
     if (slowest === undefined || secondsLeft(lane) > secondsLeft(slowest)) slowest = lane;
   }
-  if (slowest === undefined || secondsLeft(slowest) < soon) return undefined;
+  if (slowest === undefined || secondsLeft(slowest) < leastSteal.seconds) return undefined;
   const at = slowest.position + Math.ceil((slowest.stop - slowest.position) / 2);
-  return { start: at, end: slowest.stop, cut: { slot: slowest.slot, at } };
+  return { start: at, end: slowest.stop, cut: { slot: slowest.slot, at }, urgent: false };
 }
 
 /** Seconds that a lane needs for the rest of its stretch, at its present rate. */

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobFile } from './blob-store.ts';
-import { digestOfFill, type Layout } from './layout.ts';
+import { digestOfFill, type Layout, mapOfFill } from './layout.ts';
 import { openFile } from './open-file.ts';
 
 /** The local files of downloads under way, one a digest. Those of an earlier run are resumed unless they are stale. */
@@ -23,9 +23,10 @@ export class FillFiles {
     return openFile(this.path(digest));
   }
 
-  /** Removes a fill; no error when there is none. */
+  /** Removes a fill and its map; no error when there is none. */
   async remove(digest: Digest): Promise<void> {
     await rm(this.path(digest), { force: true });
+    await rm(mapOfFill(this.path(digest)), { force: true });
   }
 
   /**

@@ -1,86 +1,178 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { type Interval, RangeSet } from '../lib/range-set.ts';
 import { type Digest, digestAlgorithm } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
+import { mapOfFill } from './layout.ts';
 
-/** How much of a kept file is hashed between two turns of the event loop. */
-const rehashPiece = 4 * 1024 * 1024;
+/** How much is hashed from the file between two turns of the event loop. */
+const hashPiece = 1024 * 1024;
+
+/** The map of what has arrived is saved after this many new bytes. */
+const mapEvery = 4 * 1024 * 1024;
 
 /**
- * One verified write: bytes are appended to a file and hashed as they come, and count only once
- * {@link Ingest.verify} has compared the digest. Synchronous by design: it runs in a worker thread, where a
- * system call per half megabyte is cheaper than a promise.
+ * One verified write: bytes are put into a file wherever they belong, in any order, and hashed from the front as
+ * that closes up; they count only once {@link Ingest.verify} has compared the digest. A map beside the file says
+ * what has arrived, so that an interrupted write is continued. Synchronous by design: it runs in a worker thread,
+ * where a system call per half megabyte is cheaper than a promise.
  */
 export class Ingest {
   readonly #descriptor: number;
+  readonly #path: string;
   readonly #digest: Digest;
+  readonly #algorithm: string;
+  #arrived: RangeSet;
   #hash: Hash;
-  #written: number;
+  #hashed = 0;
+  #unsaved = 0;
+  #catchingUp: Promise<void> | undefined;
+  #generation = 0;
 
-  private constructor(descriptor: number, digest: Digest) {
+  private constructor(descriptor: number, path: string, digest: Digest, arrived: RangeSet) {
     this.#descriptor = descriptor;
+    this.#path = path;
     this.#digest = digest;
-    this.#hash = createHash(digestAlgorithm(digest));
-    this.#written = 0;
+    this.#algorithm = digestAlgorithm(digest);
+    this.#arrived = arrived;
+    this.#hash = createHash(this.#algorithm);
   }
 
   /**
-   * Opens the file at `path`, made if absent, and continues after what it holds, which is hashed first.
-   * @param limit bytes; a file longer than this cannot be the blob and is started anew
+   * Opens the file at `path`, made if absent, with what an earlier write left in it.
+   * @param limit bytes; a map that goes beyond it cannot be of this blob and is dropped
    */
-  static async open(path: string, digest: Digest, limit: number): Promise<Ingest> {
+  static open(path: string, digest: Digest, limit: number): Ingest {
     const descriptor = openSync(path, 'a+');
-    try {
-      const ingest = new Ingest(descriptor, digest);
-      const { size } = fstatSync(descriptor);
-      if (size > limit) ftruncateSync(descriptor, 0);
-      else await ingest.#rehash(size);
-      return ingest;
-    } catch (error) {
-      closeSync(descriptor);
-      throw error;
+    closeSync(descriptor);
+    const arrived = readMap(path, limit);
+    return new Ingest(openSync(path, 'r+'), path, digest, arrived);
+  }
+
+  /** What is in the file. */
+  get arrived(): readonly Interval[] {
+    return this.#arrived.intervals;
+  }
+
+  /**
+   * Puts bytes at `position`; the buffer may be reused once this returns. What is there already stays as it is, since
+   * it may have been hashed: bytes of a second source never replace those of the first.
+   */
+  write(position: number, bytes: Buffer): void {
+    for (const [start, end] of this.#arrived.gaps(position, position + bytes.length)) {
+      this.#put(start, bytes.subarray(start - position, end - position));
     }
+    if (this.#unsaved >= mapEvery) this.save();
   }
 
-  /** Bytes in the file. */
-  get written(): number {
-    return this.#written;
-  }
-
-  /** Appends bytes; the buffer may be reused once this returns. */
-  append(bytes: Buffer): void {
-    this.#hash.update(bytes);
-    let done = 0;
-    while (done < bytes.length) done += writeSync(this.#descriptor, bytes, done, bytes.length - done);
-    this.#written += bytes.length;
-  }
-
-  /** Compares what was written with the digest. Nothing may be appended afterwards but through {@link Ingest.reset}. */
-  verify(): void {
-    const found = `${digestAlgorithm(this.#digest)}:${this.#hash.digest('hex')}`;
+  /** Compares the digest of everything from the start; nothing may be written meanwhile, nor later but after a reset. */
+  async verify(): Promise<void> {
+    this.#catchUp();
+    await this.#catchingUp;
+    const found = `${this.#algorithm}:${this.#hash.digest('hex')}`;
     if (found !== this.#digest) throw new IntegrityError(this.#digest, found);
+  }
+
+  /** The digests of stretches of the file, in hex, to compare one copy with another. */
+  async digestsOf(stretches: readonly Interval[]): Promise<readonly string[]> {
+    const digests: string[] = [];
+    for (const [start, end] of stretches) {
+      const hash = createHash('sha256');
+      await this.#hashFile(hash, start, () => end);
+      digests.push(hash.digest('hex'));
+    }
+    return digests;
   }
 
   /** Throws the bytes away and starts anew. */
   reset(): void {
+    this.#generation += 1;
+    this.#catchingUp = undefined;
     ftruncateSync(this.#descriptor, 0);
-    this.#hash = createHash(digestAlgorithm(this.#digest));
-    this.#written = 0;
+    this.#arrived = new RangeSet();
+    this.#hash = createHash(this.#algorithm);
+    this.#hashed = 0;
+    this.save();
   }
 
-  /** Closes the file and leaves it as it is. */
+  /** Writes the map, whole or not at all. */
+  save(): void {
+    this.#unsaved = 0;
+    const map = mapOfFill(this.#path);
+    writeFileSync(`${map}.new`, JSON.stringify(this.#arrived.intervals));
+    renameSync(`${map}.new`, map);
+  }
+
+  /** Closes the file and leaves it, with its map, as it is. */
   close(): void {
+    this.#generation += 1;
     closeSync(this.#descriptor);
   }
 
-  async #rehash(size: number): Promise<void> {
-    const buffer = Buffer.allocUnsafe(Math.min(rehashPiece, size));
-    while (this.#written < size) {
-      const bytes = readSync(this.#descriptor, buffer, 0, buffer.length, this.#written);
-      if (bytes === 0) break;
-      this.#hash.update(buffer.subarray(0, bytes));
-      this.#written += bytes;
+  #put(position: number, bytes: Buffer): void {
+    let done = 0;
+    while (done < bytes.length) {
+      done += writeSync(this.#descriptor, bytes, done, bytes.length - done, position + done);
+    }
+    this.#arrived.add(position, position + bytes.length);
+    this.#unsaved += bytes.length;
+    if (position === this.#hashed && this.#catchingUp === undefined) {
+      this.#hash.update(bytes);
+      this.#hashed += bytes.length;
+    }
+    this.#catchUp();
+  }
+
+  #catchUp(): void {
+    if (this.#catchingUp !== undefined || this.#arrived.runFrom(this.#hashed) <= this.#hashed) return;
+    const generation = this.#generation;
+    this.#catchingUp = this.#hashFile(this.#hash, this.#hashed, (position) => {
+      if (generation !== this.#generation) return position;
+      this.#hashed = position;
+      return this.#arrived.runFrom(position);
+    }).finally(() => {
+      if (generation === this.#generation) this.#catchingUp = undefined;
+    });
+    // A failure to read shows in the digest.
+    this.#catchingUp.catch(() => undefined);
+  }
+
+  /** Hashes the file from `start` to where `end` says, which is asked again after each piece. */
+  async #hashFile(hash: Hash, start: number, end: (position: number) => number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(hashPiece);
+    let position = start;
+    for (;;) {
+      const length = Math.min(buffer.length, end(position) - position);
+      if (length <= 0) return;
+      const bytes = readSync(this.#descriptor, buffer, 0, length, position);
+      if (bytes === 0) return;
+      hash.update(buffer.subarray(0, bytes));
+      position += bytes;
       await new Promise(setImmediate);
     }
   }
+}
+
+function readMap(path: string, limit: number): RangeSet {
+  const map = mapOfFill(path);
+  try {
+    const intervals = JSON.parse(readFileSync(map, 'utf8')) as Interval[];
+    const arrived = new RangeSet(intervals);
+    const end = arrived.intervals.at(-1)?.[1] ?? 0;
+    if (end <= limit) return arrived;
+  } catch {
+    // Without a map that can be read nothing is known to be there.
+  }
+  rmSync(map, { force: true });
+  return new RangeSet();
 }

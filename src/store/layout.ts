@@ -6,7 +6,7 @@ export type Layout = {
   readonly root: string;
   /** Whole, verified blobs: `blobs/<algorithm>/<first two hex digits>/<hex>`. */
   blob(digest: Digest): string;
-  /** A download under way or interrupted: `fills/<algorithm>-<hex>`. */
+  /** A download under way or interrupted: `fills/<algorithm>-<hex>`, and beside it `.map`. */
   fill(digest: Digest): string;
   readonly blobs: string;
   readonly fills: string;
@@ -30,7 +30,12 @@ export function storageLayout(root: string): Layout {
   };
 }
 
-/** The digest that a file in `fills/` is of; `undefined` for a name that no fill has. */
+/** The path of the map that says what has arrived in the fill at `path`. */
+export function mapOfFill(path: string): string {
+  return `${path}.map`;
+}
+
+/** The digest that a file in `fills/` is of, or the map beside it; `undefined` for a name that no fill has. */
 export function digestOfFill(fileName: string): Digest | undefined {
-  return parseDigest(fileName.replace('-', ':'));
+  return parseDigest(fileName.replace(/\.map$/, '').replace('-', ':'));
 }

@@ -1,6 +1,9 @@
 import { parseContentRange } from '../oci/content-range.ts';
 import type { WireResponseHead } from './wire.ts';
 
+/** Why an answer is refused that begins before what was asked for, where its head may not be dropped. */
+export const rangeless = 'it ignores Range';
+
 /** Whether a response carries the bytes that were asked for, and how many to drop before the first of them. */
 export type BodyVerdict =
   | { readonly kind: 'accept'; readonly skip: number; readonly total: number | undefined }

@@ -4,11 +4,13 @@ import { type Digest, parseDigest } from '../oci/digest.ts';
 import { manifestAccept, mediaTypes } from '../oci/media-types.ts';
 import { type Reference, referenceText } from '../oci/reference.ts';
 import { UpstreamAuth } from './auth.ts';
+import { UpstreamHealth } from './health.ts';
 import { isReferrersType, mergeReferrers, readTagPage } from './listing-page.ts';
 import { manifestHeadType, manifestType } from './manifest-type.ts';
 import { proxyFor } from './proxy-choice.ts';
-import { type Reading, RegistryRequests } from './registry-requests.ts';
+import { type ProbeOutcome, type Reading, RegistryRequests } from './registry-requests.ts';
 import {
+  type BlobRange,
   type BlobTransfer,
   type BodyHop,
   type ManifestBody,
@@ -23,11 +25,13 @@ import type { WireRequest } from './wire.ts';
 
 /**
  * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it
- * came out (the result's kind, or `aborted`), and how many milliseconds it took.
+ * came out (the result's kind, or `aborted`), and how many milliseconds it took. `health` is told how requests
+ * went; without it the client has one of its own.
  */
 export type UpstreamDeps = {
   readonly log: Log;
   readonly clock: Clock;
+  readonly health?: UpstreamHealth;
   observe(op: string, outcome: string, ms: number): void;
 };
 
@@ -44,6 +48,12 @@ export class UpstreamClient {
   readonly name: string;
   /** Whether it may be asked what a tag means. */
   readonly tags: boolean;
+  /** How many connections one blob may use on it at once. */
+  readonly maxConnections: number;
+  /** Bytes a second below which a connection counts as stalled. */
+  readonly minSpeed: number;
+  /** How it does, by the requests of this client and what callers add. */
+  readonly health: UpstreamHealth;
   readonly #options: UpstreamOptions;
   readonly #http: SmallHttp;
   readonly #auth: UpstreamAuth;
@@ -56,6 +66,9 @@ export class UpstreamClient {
     const observe = deps.observe.bind(deps);
     this.name = `${url.host}/${base}`.replace(/\/$/, '');
     this.tags = options.tags;
+    this.maxConnections = options.maxConnections ?? 1;
+    this.minSpeed = options.minSpeed ?? 0;
+    this.health = deps.health ?? new UpstreamHealth({ clock, random: Math.random });
     this.#options = options;
     this.#http = new SmallHttp(options);
     this.#auth = new UpstreamAuth(
@@ -69,7 +82,7 @@ export class UpstreamClient {
       },
     );
     this.#requests = new RegistryRequests(
-      { http: this.#http, auth: this.#auth, clock, observe },
+      { http: this.#http, auth: this.#auth, clock, health: this.health, observe },
       { name: this.name, url, base },
     );
   }
@@ -144,19 +157,21 @@ export class UpstreamClient {
   }
 
   /**
-   * Transfers a blob's bytes from `offset` on. `hop` is run once for each request on the way, with this call's
-   * signal, and follows nothing. A transfer that broke off is `ok` with `ending: 'broken'`.
+   * Transfers a blob's bytes from `start` up to but not including `end`, or to the blob's end. `hop` is run once for
+   * each request on the way, with this call's signal, and follows nothing. A transfer that broke off is `ok` with
+   * `ending: 'broken'`.
    */
   getBlob(
     repository: string,
     digest: Digest,
-    offset: number,
+    { start, end }: BlobRange,
     hop: BodyHop,
     signal: AbortSignal,
   ): Promise<UpstreamResult<BlobTransfer>> {
-    const range = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    const range =
+      start > 0 || end !== undefined ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {};
     const headers = { 'user-agent': this.#options.userAgent, accept: '*/*', ...range };
-    const plan = { path: `blobs/${digest}`, headers, offset };
+    const plan = { path: `blobs/${digest}`, headers, offset: start };
     return this.#requests.blob(repository, plan, (url, own) => this.#wireRequest(url, own), hop, signal);
   }
 
@@ -221,6 +236,14 @@ export class UpstreamClient {
       op: 'list-referrers',
     });
     return { kind: 'unavailable', upstream: this.name, cause };
+  }
+
+  /**
+   * Asks whether it is there, with `GET /v2/` and no credentials, unless its health forbids it: 200 or 401 is
+   * `alive`. Health is told the outcome.
+   */
+  probe(signal: AbortSignal): Promise<ProbeOutcome> {
+    return this.#requests.probe(signal);
   }
 
   /** Ends everything that is under way here; hops are ended by their signals. */

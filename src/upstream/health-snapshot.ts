@@ -1,5 +1,5 @@
 import type { BreakerSnapshot } from './breaker.ts';
-import type { AverageSnapshot } from './moving-average.ts';
+import type { PaceSnapshot } from './pace.ts';
 import type { RateBankSnapshot } from './rate-bank.ts';
 
 /** What is held against an upstream that served wrong bytes. Times in milliseconds (since the Unix epoch). */
@@ -16,11 +16,7 @@ export type HealthSnapshot = {
   readonly version: 1;
   readonly at: number;
   readonly sampledAt?: number;
-  /** Milliseconds to the first byte. */
-  readonly firstByte?: AverageSnapshot;
-  /** The natural logarithm of bytes per second of one connection. */
-  readonly throughput?: AverageSnapshot;
-  readonly recentFirstBytes: readonly number[];
+  readonly pace: PaceSnapshot;
   readonly breaker: BreakerSnapshot;
   readonly bank: RateBankSnapshot;
   readonly quarantine?: Quarantine;
@@ -39,13 +35,20 @@ function isSnapshot(value: unknown): value is HealthSnapshot {
     value['version'] === 1 &&
     isNumber(value['at']) &&
     isOptional(value['sampledAt'], isNumber) &&
-    isOptional(value['firstByte'], isAverage) &&
-    isOptional(value['throughput'], isAverage) &&
-    Array.isArray(value['recentFirstBytes']) &&
-    value['recentFirstBytes'].every(isNumber) &&
+    isPace(value['pace']) &&
     isBreaker(value['breaker']) &&
     isBank(value['bank']) &&
     isOptional(value['quarantine'], isQuarantine)
+  );
+}
+
+function isPace(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isOptional(value['firstByte'], isAverage) &&
+    isOptional(value['throughput'], isAverage) &&
+    Array.isArray(value['recentFirstBytes']) &&
+    value['recentFirstBytes'].every(isNumber)
   );
 }
 

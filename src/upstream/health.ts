@@ -1,9 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import { Breaker, type BreakerOptions, type BreakerPass, type BreakerState } from './breaker.ts';
 import type { HealthSnapshot, Quarantine } from './health-snapshot.ts';
-import { MovingAverage } from './moving-average.ts';
-import { leftOf } from './period.ts';
-import { RecentQuantile } from './quantile.ts';
+import { Pace, type Transfer } from './pace.ts';
+import { ageOf, leftOf } from './period.ts';
 import { type Priority, RateBank } from './rate-bank.ts';
 import type { UpstreamErrorReason } from './result.ts';
 
@@ -11,13 +10,7 @@ import type { UpstreamErrorReason } from './result.ts';
  * What became of a request that did not end well. No connection, no answer in time, a stall, a 5xx, TLS and
  * malformed HTTP count against an upstream; the rest is an answer, and so a sign of life.
  */
-export type FailureKind =
-  | UpstreamErrorReason
-  | 'stall'
-  | 'server-error'
-  | 'missing'
-  | 'denied'
-  | 'limited';
+export type FailureKind = UpstreamErrorReason | 'stall' | 'server-error' | 'missing' | 'denied' | 'limited';
 
 /** Why an upstream is not to be asked now, and for how many milliseconds. `probing`: another request finds out. */
 export type Bar = {
@@ -32,14 +25,6 @@ export type Admission =
   | (BreakerPass & { readonly kind: 'yes' | 'probe' })
   | (BreakerPass & { readonly kind: 'no'; readonly reason: string });
 
-/** A transfer under way. More calls of either method do nothing. */
-export type Transfer = {
-  /** The first byte has come. */
-  firstByte(): void;
-  /** It is over, for better or worse, after this many bytes. */
-  ended(bytes: number): void;
-};
-
 /** The state of an upstream, for metrics and logs. */
 export type HealthDescription = {
   readonly state: BreakerState;
@@ -51,10 +36,6 @@ export type HealthDescription = {
   readonly quarantinedUntil: number | undefined;
 };
 
-/** A transfer of fewer bytes says nothing about throughput. */
-export const measurableBytes = 64 * 1024;
-
-const halfLife = 5 * 60_000;
 const quarantineTime = 10 * 60_000;
 const longestQuarantine = 24 * 60 * 60_000;
 
@@ -76,13 +57,9 @@ export class UpstreamHealth {
   readonly bank: RateBank;
   readonly #clock: Clock;
   readonly #breaker: Breaker;
-  readonly #firstByte: MovingAverage;
-  readonly #throughput: MovingAverage;
-  readonly #recentFirstBytes = new RecentQuantile({ share: 0.95, kept: 64, needed: 8 });
+  readonly #pace: Pace;
   readonly #madeAt: number;
   #sampledAt: number | undefined;
-  #askedSmallAt: number | undefined;
-  #askedLargeAt: number | undefined;
   #quarantine: Quarantine | undefined;
 
   /** @param deps.random a number from 0 to below 1, for the length of pauses */
@@ -91,8 +68,7 @@ export class UpstreamHealth {
     this.#madeAt = deps.clock.now();
     this.bank = new RateBank({ clock: deps.clock });
     this.#breaker = new Breaker(deps, options.breaker);
-    this.#firstByte = new MovingAverage(deps, { halfLife });
-    this.#throughput = new MovingAverage(deps, { halfLife });
+    this.#pace = new Pace(deps);
   }
 
   get state(): BreakerState {
@@ -101,43 +77,38 @@ export class UpstreamHealth {
 
   /** The usual time to the first byte in milliseconds; `undefined` when not known of late. */
   get firstByteMs(): number | undefined {
-    return this.#firstByte.value;
+    return this.#pace.firstByteMs;
   }
 
   /** The usual throughput of one connection; `undefined` when not known of late. */
   get bytesPerSecond(): number | undefined {
-    const logarithm = this.#throughput.value;
-    return logarithm === undefined ? undefined : Math.exp(logarithm);
+    return this.#pace.bytesPerSecond;
   }
 
   /** Milliseconds since anything was heard from it or tried in vain; since it was made when that never was. */
   get idleMs(): number {
-    return Math.max(0, this.#clock.now() - (this.#sampledAt ?? this.#madeAt));
+    return ageOf(this.#sampledAt ?? this.#madeAt, this.#clock.now());
   }
 
   /** The time to the first byte that 19 of the last 20 requests kept, in milliseconds; `undefined` below 8 samples. */
   usualWorstFirstByte(): number | undefined {
-    return this.#recentFirstBytes.value;
+    return this.#pace.usualWorstFirstByte;
   }
 
   /** Samples of what decides about a transfer of this size: throughput, or for a small one the time to the first byte. */
   samplesFor(bytes: number): number {
-    return (bytes >= measurableBytes ? this.#throughput : this.#firstByte).count;
+    return this.#pace.samplesFor(bytes);
   }
 
   /** Milliseconds since it was last asked for, or measured by, something of this size; `Infinity` if never. */
   unusedFor(bytes: number): number {
-    const large = bytes >= measurableBytes;
-    const measured = large ? this.#throughput.at : this.#sampledAt;
-    const last = Math.max(measured ?? -Infinity, (large ? this.#askedLargeAt : this.#askedSmallAt) ?? -Infinity);
-    return Math.max(0, this.#clock.now() - last);
+    return this.#pace.unusedFor(bytes);
   }
 
   /** Says that something of about this size is being asked for. */
   began(bytes: number): Transfer {
     const began = this.#clock.now();
-    if (bytes >= measurableBytes) this.#askedLargeAt = began;
-    else this.#askedSmallAt = began;
+    this.#pace.asked(bytes);
     let first: number | undefined;
     let over = false;
     return {
@@ -156,19 +127,15 @@ export class UpstreamHealth {
 
   /** An answer has begun, this many milliseconds after it was asked for. */
   observeFirstByte(ms: number): void {
-    if (!(ms >= 0 && ms < Infinity)) return;
+    if (!this.#pace.addFirstByte(ms)) return;
     this.#sampled();
-    this.#firstByte.add(ms);
-    this.#recentFirstBytes.add(ms);
     this.#breaker.answering();
   }
 
   /** One connection brought so many bytes in so many milliseconds; too few bytes tell nothing. */
   observeTransfer(bytes: number, ms: number): void {
-    if (!(bytes >= measurableBytes && bytes < Infinity && ms < Infinity)) return;
+    if (!this.#pace.addTransfer(bytes, ms)) return;
     this.#sampled();
-    // Averaged by its logarithm: one transfer that stalled, or came out of a near cache, is not to drown the rest.
-    this.#throughput.add(Math.log((bytes * 1000) / Math.max(1, ms)));
     this.#breaker.answering();
   }
 
@@ -190,7 +157,10 @@ export class UpstreamHealth {
   /** A request was answered with this status. @param retryAfter the seconds that a 429 named */
   observeAnswer(status: number, retryAfter?: number): void {
     // 501 is about the method.
-    if (status >= 500 && status !== 501) return this.observeFailure('server-error');
+    if (status >= 500 && status !== 501) {
+      this.observeFailure('server-error');
+      return;
+    }
     this.#sampled();
     this.#breaker.succeeded();
     if (status === 429) this.bank.limited(retryAfter);
@@ -207,7 +177,12 @@ export class UpstreamHealth {
     if (leftOf(last, now) > 0) return;
     const again = last !== undefined && now - (last.since + last.ms) < longestQuarantine;
     const repeats = again ? last.repeats + 1 : 1;
-    this.#quarantine = { reason, since: now, ms: Math.min(longestQuarantine, ms * 2 ** (repeats - 1)), repeats };
+    this.#quarantine = {
+      reason,
+      since: now,
+      ms: Math.min(longestQuarantine, ms * 2 ** (repeats - 1)),
+      repeats,
+    };
   }
 
   /** Why it is not to be asked now; quarantine is for content only. Changes nothing. */
@@ -223,7 +198,8 @@ export class UpstreamHealth {
     }
     const { openFor: open, probingFor: probing } = this.#breaker;
     if (open > 0) return { kind: 'open', ms: open, reason: `breaker open for ${Math.ceil(open / 1000)} s` };
-    if (probing > 0) return { kind: 'probing', ms: probing, reason: 'another request finds out if it is back' };
+    if (probing > 0)
+      return { kind: 'probing', ms: probing, reason: 'another request finds out if it is back' };
     return undefined;
   }
 
@@ -255,15 +231,11 @@ export class UpstreamHealth {
 
   /** All of it, as plain JSON. */
   snapshot(): HealthSnapshot {
-    const firstByte = this.#firstByte.snapshot();
-    const throughput = this.#throughput.snapshot();
     return {
       version: 1,
       at: this.#clock.now(),
       ...(this.#sampledAt !== undefined && { sampledAt: this.#sampledAt }),
-      ...(firstByte && { firstByte }),
-      ...(throughput && { throughput }),
-      recentFirstBytes: [...this.#recentFirstBytes.samples],
+      pace: this.#pace.snapshot(),
       breaker: this.#breaker.snapshot(),
       bank: this.bank.snapshot(),
       ...(this.#quarantine && { quarantine: this.#quarantine }),
@@ -273,9 +245,7 @@ export class UpstreamHealth {
   /** Takes up what was known; the time since then counts, and a breaker that was open may be tried at once. */
   restore(snapshot: HealthSnapshot): void {
     this.#sampledAt = snapshot.sampledAt;
-    this.#firstByte.restore(snapshot.firstByte);
-    this.#throughput.restore(snapshot.throughput);
-    this.#recentFirstBytes.restore(snapshot.recentFirstBytes);
+    this.#pace.restore(snapshot.pace);
     this.#breaker.restore(snapshot.breaker);
     this.bank.restore(snapshot.bank);
     this.#quarantine = snapshot.quarantine;

@@ -11,6 +11,9 @@ export type AverageSnapshot = {
 /** The most that all earlier samples together weigh against a new one: a change shows within a few samples. */
 const heaviestPast = 4;
 
+/** After so many milliseconds without a sample they weigh no more than the new one: much may have changed. */
+const longAgo = 60_000;
+
 /** Samples that weigh less than this together say nothing about now: six half-lives after the last. */
 const forgotten = 1 / 64;
 
@@ -48,7 +51,8 @@ export class MovingAverage {
   add(sample: number): void {
     const now = this.#clock.now();
     const past = this.#current();
-    const before = past === undefined ? 0 : Math.min(heaviestPast, this.#weightOf(past));
+    const heaviest = past !== undefined && now - past.at >= longAgo ? 1 : heaviestPast;
+    const before = past === undefined ? 0 : Math.min(heaviest, this.#weightOf(past));
     const value = past === undefined ? sample : past.value + (sample - past.value) / (before + 1);
     this.#state = { value, weight: before + 1, count: (past?.count ?? 0) + 1, at: now };
   }

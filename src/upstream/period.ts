@@ -9,3 +9,8 @@ export function leftOf(period: Period | undefined, now: number): number {
   if (period === undefined || now < period.since) return 0;
   return Math.max(0, period.since + period.ms - now);
 }
+
+/** The milliseconds since a time, `Infinity` for none, and for one that is yet to come as the clock was set back. */
+export function ageOf(at: number | undefined, now: number): number {
+  return at === undefined || at > now ? Infinity : now - at;
+}

@@ -39,7 +39,10 @@ const usualBytes = 8 * 1024 * 1024;
 
 const unknownPriors: Priors = { firstByteMs: 100, bytesPerSecond: 10_000_000 };
 
-const barOrder = { probing: 1, open: 1, limited: 2, quarantined: 3 } as const satisfies Record<Bar['kind'], number>;
+const barOrder = { probing: 1, open: 1, limited: 2, quarantined: 3 } as const satisfies Record<
+  Bar['kind'],
+  number
+>;
 
 /**
  * All candidates, the one that is expected to deliver `bytes` soonest first; those behind a half-open breaker after
@@ -90,10 +93,17 @@ export function worthAsking<T extends Candidate>(ranked: readonly Ranked<T>[]): 
  * The refusal to count for a candidate that was left out, so that what the others lack is not taken for gone.
  * @param op what it would have been asked for
  */
-export function refusalOf({ upstream: { name, health }, reason }: Ranked<Candidate>, op: string): UpstreamRefusal {
+export function refusalOf(
+  { upstream: { name, health }, reason }: Ranked<Candidate>,
+  op: string,
+): UpstreamRefusal {
   const retryAfter = health.bank.retryAfter();
   if (retryAfter !== undefined) return { kind: 'limited', upstream: name, retryAfter };
-  const cause = new UpstreamError(`it is not asked now (${reason})`, { upstream: name, op, reason: 'unreachable' });
+  const cause = new UpstreamError(`it is not asked now (${reason})`, {
+    upstream: name,
+    op,
+    reason: 'unreachable',
+  });
   return { kind: 'unavailable', upstream: name, cause };
 }
 

@@ -32,7 +32,8 @@ export class RateBank {
   #notice: (RateNotice & { readonly at: number }) | undefined;
   #limited: Period | undefined;
   #strikes = 0;
-  #backgroundAt: number | undefined;
+  /** The pause that background work keeps after it asked. */
+  #background: Period | undefined;
 
   constructor(deps: { clock: Clock }) {
     this.#clock = deps.clock;
@@ -105,16 +106,16 @@ export class RateBank {
     const barred = leftOf(this.#limited, now);
     const budget = this.#budget();
     if (barred > 0 || budget?.remaining === undefined) return barred;
-    const { remaining, limit, validFor, spread } = budget;
-    const reserve = Math.max((limit ?? 0) / 10, 5);
-    if (remaining < reserve) return validFor;
-    const between = spread / (remaining - reserve + 1);
-    return leftOf(this.#backgroundAt === undefined ? undefined : { since: this.#backgroundAt, ms: between }, now);
+    if (budget.remaining < reserveOf(budget)) return budget.validFor;
+    return leftOf(this.#background, now);
   }
 
   /** Takes note that background work asks now. */
   askedInBackground(): void {
-    this.#backgroundAt = this.#clock.now();
+    const budget = this.#budget();
+    const spare = budget?.remaining === undefined ? -1 : budget.remaining - reserveOf(budget);
+    const ms = budget === undefined || spare < 0 ? 0 : budget.spread / (spare + 1);
+    this.#background = { since: this.#clock.now(), ms };
   }
 
   /** What {@link RateBank.restore} takes. */
@@ -158,4 +159,9 @@ export class RateBank {
     // Without a reset the window rolls: what was spent comes back bit by bit over its whole length.
     return { limit, remaining, validFor, spread: reset === undefined ? whole : validFor };
   }
+}
+
+/** What background work leaves alone. */
+function reserveOf({ limit }: Budget): number {
+  return Math.max((limit ?? 0) / 10, 5);
 }

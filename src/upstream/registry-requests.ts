@@ -1,8 +1,11 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Observe, UpstreamAuth } from './auth.ts';
+import type { FailureKind, UpstreamHealth } from './health.ts';
 import { nextPage } from './next-page.ts';
+import { measurableBytes } from './pace.ts';
 import type { BlobTransfer, BodyHop, UpstreamOp, UpstreamRefusal, UpstreamResult } from './result.ts';
 import { UpstreamError, type UpstreamErrorReason } from './result.ts';
+import { parseRetryAfter } from './retry-after.ts';
 import { type SmallAnswer, type SmallHttp, SmallHttpError } from './small-http.ts';
 import { type Sent, walk } from './walk.ts';
 import type { WireFailure, WireRequest } from './wire.ts';
@@ -23,6 +26,15 @@ export type Reading<T> =
 /** Builds the wire request of one hop. */
 export type WireRequests = (url: URL, headers: Readonly<Record<string, string>>) => WireRequest;
 
+/**
+ * What came of a probe: it answered as a registry does, it answered something else, it did not answer or with a 5xx,
+ * or it was not asked.
+ */
+export type ProbeOutcome = 'alive' | 'unclear' | 'down' | 'left-alone';
+
+/** The longest answer to `GET /v2/` that is read, in bytes. */
+const maxVersionAnswer = 64 * 1024;
+
 /** Pages of a listing that are followed at most. */
 const maxPages = 100;
 
@@ -31,18 +43,20 @@ export class RegistryRequests {
   readonly #http: SmallHttp;
   readonly #auth: UpstreamAuth;
   readonly #clock: Clock;
+  readonly #health: UpstreamHealth;
   readonly #observe: Observe;
   readonly #upstream: { readonly name: string; readonly url: URL };
   readonly #base: string;
 
   /** `base` is put before every repository: empty, or path components with a slash behind. */
   constructor(
-    deps: { http: SmallHttp; auth: UpstreamAuth; clock: Clock; observe: Observe },
+    deps: { http: SmallHttp; auth: UpstreamAuth; clock: Clock; health: UpstreamHealth; observe: Observe },
     options: { name: string; url: URL; base: string },
   ) {
     this.#http = deps.http;
     this.#auth = deps.auth;
     this.#clock = deps.clock;
+    this.#health = deps.health;
     this.#observe = deps.observe;
     this.#upstream = { name: options.name, url: options.url };
     this.#base = options.base;
@@ -51,6 +65,22 @@ export class RegistryRequests {
   /** The URL of something below a repository. */
   endpoint(repository: string, path: string): URL {
     return new URL(`/v2/${this.#base}${repository}/${path}`, this.#upstream.url.href);
+  }
+
+  /** Asks whether the upstream is there: see `UpstreamClient.probe`. */
+  async probe(signal: AbortSignal): Promise<ProbeOutcome> {
+    const health = this.#health;
+    const pass = health.admit();
+    if (pass.kind === 'no') return 'left-alone';
+    const started = performance.now();
+    let outcome: ProbeOutcome | 'aborted' = 'aborted';
+    try {
+      outcome = await this.#askForVersion(signal);
+      return outcome;
+    } finally {
+      pass.release();
+      this.#observe('probe', outcome, performance.now() - started);
+    }
   }
 
   /** Fetches something small and reads it; `read` sees 2xx answers only. */
@@ -106,7 +136,7 @@ export class RegistryRequests {
   ): Promise<UpstreamResult<BlobTransfer>> {
     return this.#observed('get-blob', () => {
       return walk<BlobTransfer>(
-        { auth: this.#auth, clock: this.#clock },
+        { auth: this.#auth, clock: this.#clock, health: this.#health },
         this.#upstream,
         {
           op: 'get-blob',
@@ -121,6 +151,28 @@ export class RegistryRequests {
     });
   }
 
+  async #askForVersion(signal: AbortSignal): Promise<ProbeOutcome> {
+    const health = this.#health;
+    const url = new URL('/v2/', this.#upstream.url.href);
+    const sent = await sendSmall(
+      this.#http,
+      { method: 'GET', url, headers: { accept: '*/*' }, maxBytes: maxVersionAnswer },
+      signal,
+    );
+    if (sent.kind === 'failed') {
+      health.observeFailure(sent.reason);
+      return sent.reason === 'content' ? 'unclear' : 'down';
+    }
+    const status = sent.kind === 'final' ? 200 : sent.status;
+    const { headers = {}, firstByteMs } = sent;
+    health.bank.heard(headers);
+    const alive = status === 200 || status === 401;
+    if (alive && firstByteMs !== undefined) health.observeFirstByte(firstByteMs);
+    health.observeAnswer(status, parseRetryAfter(headers['retry-after'], this.#clock.now()));
+    if (alive) return 'alive';
+    return status >= 500 ? 'down' : 'unclear';
+  }
+
   #answer(
     op: UpstreamOp,
     repository: string,
@@ -129,7 +181,7 @@ export class RegistryRequests {
   ): Promise<UpstreamResult<SmallAnswer>> {
     const { method, maxBytes } = plan;
     return walk<SmallAnswer>(
-      { auth: this.#auth, clock: this.#clock },
+      { auth: this.#auth, clock: this.#clock, health: this.#health },
       this.#upstream,
       {
         op,
@@ -167,8 +219,9 @@ async function sendSmall(
 ): Promise<Sent<SmallAnswer>> {
   try {
     const answer = await http.send(wanted, signal);
-    if (answer.status === 200) return { kind: 'final', value: answer };
-    return { kind: 'answer', status: answer.status, headers: answer.headers };
+    const { status, headers, firstByteMs } = answer;
+    if (status === 200) return { kind: 'final', value: answer, headers, firstByteMs };
+    return { kind: 'answer', status, headers, firstByteMs };
   } catch (error) {
     if (!(error instanceof SmallHttpError)) throw error;
     return { kind: 'failed', reason: error.reason, message: error.message, cause: error };
@@ -184,7 +237,9 @@ function sentByHop(result: Awaited<ReturnType<BodyHop>>): Sent<BlobTransfer> {
   const { total, received, ending } = result;
   if (ending === 'complete') return { kind: 'final', value: { ending, total, received } };
   const { reason, message } = ending;
-  return { kind: 'final', value: { ending: 'broken', total, received, reason, message } };
+  const broken: FailureKind | undefined =
+    reason === 'stall' ? 'stall' : received < measurableBytes ? reasons[reason] : undefined;
+  return { kind: 'final', value: { ending: 'broken', total, received, reason, message }, broken };
 }
 
 const reasons = {

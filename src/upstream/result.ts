@@ -120,6 +120,9 @@ export type BodyHop = (
   signal: AbortSignal,
 ) => Promise<HopResult>;
 
+/** The bytes of a blob that are asked for: from `start` up to but not including `end`, or to its end. */
+export type BlobRange = { readonly start: number; readonly end?: number | undefined };
+
 /** A transfer whose body was accepted; `received` bytes of it were written, from the offset on. */
 export type BlobTransfer =
   /** Everything that this answer promised; less than the blob when a 206 was cut short on purpose. */

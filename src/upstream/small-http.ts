@@ -17,6 +17,8 @@ export type SmallAnswer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
+  /** Milliseconds from the request to the end of the head; opening a connection counts. */
+  readonly firstByteMs: number;
 };
 
 /** A request without a usable answer; the message is a plain clause without secrets. */
@@ -62,6 +64,7 @@ export class SmallHttp {
   async send(wanted: SmallRequest, signal: AbortSignal): Promise<SmallAnswer> {
     signal.throwIfAborted();
     const { connectTimeout, headersTimeout, stallTimeout, userAgent } = this.#options;
+    const started = performance.now();
     const deadline = AbortSignal.timeout(connectTimeout + headersTimeout + stallTimeout);
     try {
       const response = await request(wanted.url, {
@@ -72,10 +75,11 @@ export class SmallHttp {
         headersTimeout,
         bodyTimeout: stallTimeout,
       });
+      const firstByteMs = performance.now() - started;
       const headers = flatten(response.headers);
       const ok = response.statusCode >= 200 && response.statusCode < 300;
       const body = await readBody(response.body, wanted, ok, headers);
-      return { status: response.statusCode, headers, body };
+      return { status: response.statusCode, headers, body, firstByteMs };
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof SmallHttpError) throw error;

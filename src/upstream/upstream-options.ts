@@ -15,6 +15,10 @@ export type UpstreamOptions = {
   readonly connectTimeout: number;
   readonly headersTimeout: number;
   readonly stallTimeout: number;
+  /** Connections that one blob may use on it at once; 1 unless given. */
+  readonly maxConnections?: number;
+  /** Bytes a second below which a connection counts as stalled; 0 unless given. */
+  readonly minSpeed?: number;
   readonly proxy?: ProxyOptions;
   readonly userAgent: string;
   /** Token realms elsewhere that are trusted with the credentials: `host[:port]`, or an origin. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 import type { UpstreamAuth } from './auth.ts';
+import type { FailureKind, UpstreamHealth } from './health.ts';
 import { isRedirect, judgeRedirect } from './redirect.ts';
 import {
   UpstreamError,
@@ -12,11 +13,20 @@ import { parseRetryAfter } from './retry-after.ts';
 
 /** An answer that the walk has to deal with, or the value that ends it. */
 export type Sent<T> =
-  | { readonly kind: 'final'; readonly value: T }
+  | {
+      readonly kind: 'final';
+      readonly value: T;
+      /** The head and its time in milliseconds, where they are known. */
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly firstByteMs?: number;
+      /** How a body that was accepted ended too early; `undefined` when that is nothing to blame anyone for. */
+      readonly broken?: FailureKind | undefined;
+    }
   | {
       readonly kind: 'answer';
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
+      readonly firstByteMs?: number;
       readonly refused?: string | undefined;
     }
   | {
@@ -45,10 +55,11 @@ const maxRedirects = 5;
 /**
  * Takes a request through authentication and redirects, each hop with a header set of its own: the upstream's
  * credentials leave with requests within its origin only, and not again once a redirect has left it. Where a
- * redirect led elsewhere and was refused there (a signed URL that expired), the walk starts over once.
+ * redirect led elsewhere and was refused there (a signed URL that expired), the walk starts over once. How it went
+ * is told to `health`; a request that was aborted is not.
  */
 export async function walk<T>(
-  deps: { auth: UpstreamAuth; clock: Clock },
+  deps: { auth: UpstreamAuth; clock: Clock; health: UpstreamHealth },
   upstream: { name: string; url: URL },
   plan: WalkPlan<T>,
   signal: AbortSignal,
@@ -59,7 +70,7 @@ export async function walk<T>(
 }
 
 async function walkOnce<T>(
-  { auth, clock }: { auth: UpstreamAuth; clock: Clock },
+  { auth, clock, health }: { auth: UpstreamAuth; clock: Clock; health: UpstreamHealth },
   upstream: { name: string; url: URL },
   plan: WalkPlan<T>,
   signal: AbortSignal,
@@ -75,14 +86,27 @@ async function walkOnce<T>(
   let url = plan.url;
   let home = true;
   let challenged = false;
+  let waited = 0;
   let authorization = await auth.header(plan.repository, signal);
   for (let redirects = 0; ; ) {
-    if (authorization.kind !== 'header') return authorization;
+    if (authorization.kind !== 'header') {
+      tellRefusal(health, authorization);
+      return authorization;
+    }
     const { value } = authorization;
     const headers = home && value !== undefined ? { ...plan.headers, authorization: value } : plan.headers;
     const sent = await plan.send(url, headers, signal);
-    if (sent.kind === 'final') return { kind: 'ok', value: sent.value, upstream: name };
-    if (sent.kind === 'failed') return unavailable(sent.reason, sent.message, sent.cause);
+    if (sent.kind === 'failed') {
+      health.observeFailure(sent.reason);
+      return unavailable(sent.reason, sent.message, sent.cause);
+    }
+    waited += sent.firstByteMs ?? 0;
+    // The budget is the registry's own: a storage host behind it has another.
+    if (home && sent.headers !== undefined) health.bank.heard(sent.headers);
+    if (sent.kind === 'final') {
+      tellFinal(health, sent, waited);
+      return { kind: 'ok', value: sent.value, upstream: name };
+    }
     const { status } = sent;
     if (isRedirect(status)) {
       const verdict = judgeRedirect(sent.headers['location'], url, upstream.url);
@@ -97,14 +121,10 @@ async function walkOnce<T>(
       authorization = await auth.answer(sent.headers['www-authenticate'], plan.repository, value, signal);
       continue;
     }
+    const retryAfter = parseRetryAfter(sent.headers['retry-after'], clock.now());
+    health.observeAnswer(status, retryAfter);
     if (status === 404) return { kind: 'missing', upstream: name };
-    if (status === 429) {
-      return {
-        kind: 'limited',
-        upstream: name,
-        retryAfter: parseRetryAfter(sent.headers['retry-after'], clock.now()),
-      };
-    }
+    if (status === 429) return { kind: 'limited', upstream: name, retryAfter };
     if (status === 401 || status === 403) {
       // A host that the registry redirected to has no say about the right to read: only the registry has.
       if (!home)
@@ -117,4 +137,16 @@ async function walkOnce<T>(
       sent.refused ?? `it answered ${status}`,
     );
   }
+}
+
+function tellFinal(health: UpstreamHealth, sent: Sent<unknown> & { kind: 'final' }, waited: number): void {
+  if (sent.firstByteMs !== undefined) health.observeFirstByte(waited);
+  if (!('broken' in sent)) health.observeSuccess();
+  else if (sent.broken !== undefined) health.observeFailure(sent.broken);
+}
+
+/** A token endpoint that cannot be reached, or limits, keeps the upstream from being used as well as its own failure. */
+function tellRefusal(health: UpstreamHealth, refusal: UpstreamRefusal): void {
+  if (refusal.kind === 'limited') health.observeAnswer(429, refusal.retryAfter);
+  else if (refusal.kind === 'unavailable') health.observeFailure(refusal.cause.reason);
 }

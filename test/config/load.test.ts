@@ -36,7 +36,7 @@ describe('without a file', () => {
       storage: { path: '/srv/entrepot/storage' },
       defaultRegistry: 'docker.io',
       policy: { default: 'allow', rules: [] },
-      limits: { manifestSize: 4_194_304 },
+      limits: { manifestSize: 4_194_304, connections: 64 },
       server: { writeStallTimeout: 60_000, drainTimeout: 25_000 },
       log: { level: 'info', format: 'json' },
       outboundProxy: { noProxy: [] },
@@ -50,6 +50,8 @@ describe('without a file', () => {
           connectTimeout: 5000,
           headersTimeout: 30_000,
           stallTimeout: 30_000,
+          minSpeed: 16_384,
+          maxConnections: 4,
         },
       ],
       hosts: [],
@@ -101,13 +103,16 @@ defaultRegistry: registry.corp:5000
 registries:
   registry.corp:5000:
     upstreams:
-      - {url: "http://Mirror.LAN:80/", insecure: true, tags: false, connectTimeout: 250ms}
+      - {url: "http://Mirror.LAN:80/", insecure: true, tags: false, connectTimeout: 250ms, minSpeed: off}
       - url: https://harbor.corp/dockerhub/
         username: \${USER_NAME}
         password: \${file:secret}
         ca: certs/corp.pem
         headersTimeout: 1m30s
         stallTimeout: 24d
+        minSpeed: 1.5KiB
+        maxConnections: 32
+        maxBandwidth: 20MB
     hosts: [docker.corp, "docker.corp:5000"]
     tagTtl: 0s
     negativeTtl: 1h
@@ -116,11 +121,11 @@ policy:
   rules:
     - {images: "docker.io/**", action: allow}
     - {images: ["**"], tags: latest, action: deny, reason: pin it}
-limits: {manifestSize: 8MiB}
+limits: {manifestSize: 8MiB, connections: 1, maxBandwidth: "\${CAP}"}
 server: {writeStallTimeout: 10s, drainTimeout: 0s}
 log: {level: silent, format: text}
 `,
-      { USER_NAME: 'robot$ci' },
+      { USER_NAME: 'robot$ci', CAP: '64KiB' },
       { secret: 'pass word\n', 'certs/corp.pem': pem },
     );
     expect({
@@ -140,6 +145,8 @@ log: {level: silent, format: text}
               connectTimeout: 250,
               headersTimeout: 30_000,
               stallTimeout: 30_000,
+              minSpeed: 0,
+              maxConnections: 4,
             },
             {
               url: 'https://harbor.corp/dockerhub',
@@ -151,6 +158,9 @@ log: {level: silent, format: text}
               connectTimeout: 5000,
               headersTimeout: 90_000,
               stallTimeout: 2_073_600_000,
+              minSpeed: 1536,
+              maxConnections: 32,
+              maxBandwidth: 20_000_000,
             },
           ],
           hosts: ['docker.corp', 'docker.corp:5000'],
@@ -165,7 +175,7 @@ log: {level: silent, format: text}
           { images: ['**'], tags: ['latest'], action: 'deny', reason: 'pin it' },
         ],
       },
-      limits: { manifestSize: 8_388_608 },
+      limits: { manifestSize: 8_388_608, connections: 1, maxBandwidth: 65_536 },
       server: { writeStallTimeout: 10_000, drainTimeout: 0 },
       log: { level: 'silent', format: 'text' },
       outboundProxy: { noProxy: [] },

@@ -99,7 +99,7 @@ describe('an unknown key', () => {
       `5 ${at}.stall_timeout: unknown key, did you mean "stallTimeout"?`,
     ],
     [upstream('    tagTTL: 1s'), '5 registries.docker.io.tagTTL: unknown key, did you mean "tagTtl"?'],
-    ['limits: {zzz: 1}', '1 limits.zzz: unknown key, known here: manifestSize'],
+    ['limits: {zzz: 1}', '1 limits.zzz: unknown key, known here: manifestSize, connections, maxBandwidth'],
     [
       'policy: {rules: [{images: a, action: allow, tag: b}]}',
       '1 policy.rules[0].tag: unknown key, did you mean "tags"?',

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Fault, ScriptState } from './fake-faults.ts';
+import { type Fault, type Offset, offsetIn, type ScriptState } from './fake-faults.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
 /** What a fake server is about to answer, before faults. */
@@ -30,9 +30,9 @@ const chunkSize = 256 * 1024;
 export async function sendAnswer(
   response: ServerResponse,
   answer: Answer,
-  context: { entry: JournalEntry; journal: Journal; script: ScriptState | undefined },
+  context: { entry: JournalEntry; journal: Journal; script: ScriptState | undefined; die: () => void },
 ): Promise<void> {
-  const { entry, journal, script } = context;
+  const { entry, journal, script, die } = context;
   const fault = script?.fault ?? {};
   const gone = new Promise<void>((resolve) => response.once('close', resolve));
   response.once('close', () => {
@@ -55,10 +55,17 @@ export async function sendAnswer(
     return;
   }
   response.flushHeaders();
-  await sendBody(response, plan, { entry, journal, script, fault, gone });
+  await sendBody(response, plan, { entry, journal, script, fault, gone, die });
 }
 
-type Plan = { status: number; headers: Record<string, string>; body: Buffer; start: number };
+/** An answer after faults: `body` is the part to be sent of a representation of `size` bytes, from `start` on. */
+type Plan = {
+  status: number;
+  headers: Record<string, string>;
+  body: Buffer;
+  start: number;
+  size: number;
+};
 
 function applyFault(usual: Answer, fault: Fault, entry: JournalEntry): Plan {
   const failing = fault.status !== undefined && fault.status >= 400;
@@ -72,7 +79,8 @@ function applyFault(usual: Answer, fault: Fault, entry: JournalEntry): Plan {
     headers['location'] = fault.redirectTo;
     body = Buffer.alloc(0);
   }
-  if (fault.truncateTo !== undefined) body = body.subarray(0, fault.truncateTo);
+  if (fault.truncateTo !== undefined) body = body.subarray(0, offsetIn(body.length, fault.truncateTo));
+  const size = body.length;
   if (answer.ranged && status === 200) {
     headers['accept-ranges'] = 'bytes';
     const range = fault.noRange ? undefined : parseRange(entry.headers.range, body.length);
@@ -92,7 +100,7 @@ function applyFault(usual: Answer, fault: Fault, entry: JournalEntry): Plan {
     delete headers[name.toLowerCase()];
     if (value !== undefined) headers[name.toLowerCase()] = value;
   }
-  return { status, headers, body, start };
+  return { status, headers, body, start, size };
 }
 
 function parseRange(header: string | undefined, size: number) {
@@ -110,26 +118,33 @@ type BodyContext = {
   script: ScriptState | undefined;
   fault: Fault;
   gone: Promise<void>;
+  die: () => void;
 };
 
 async function sendBody(response: ServerResponse, plan: Plan, context: BodyContext): Promise<void> {
-  const { entry, journal, script, fault, gone } = context;
+  const { entry, journal, script, fault, gone, die } = context;
+  const at = (offset: Offset | undefined) => (offset === undefined ? undefined : offsetIn(plan.size, offset));
+  const [cutAt, dieAt, stallAt, corruptAt] = [fault.cutAt, fault.dieAt, fault.stallAt, fault.corruptAt].map(
+    at,
+  );
   const end = plan.start + plan.body.length;
-  const cut = Math.min(fault.cutAt ?? end + 1, plan.start + (fault.cutAfter ?? plan.body.length + 1));
+  const last = cutAt ?? dieAt ?? end + 1;
+  const cut = Math.min(last, plan.start + (fault.cutAfter ?? plan.body.length + 1));
   const stop = Math.min(end, Math.max(cut, plan.start));
   let position = plan.start;
   while (position < stop && !response.destroyed) {
-    if (script && position === fault.stallAt) await script.waitHere(gone);
-    const next = nextStop(position, stop, fault);
-    const chunk = corrupted(plan.body.subarray(position - plan.start, next - plan.start), position, fault);
-    const flowing = response.write(chunk);
-    entry.bytes += chunk.length;
+    if (script && position === stallAt) await script.waitHere(gone);
+    if (response.destroyed) break;
+    const next = nextStop(position, stop, stallAt, fault);
+    const piece = plan.body.subarray(position - plan.start, next - plan.start);
+    const flowing = response.write(corrupted(piece, position, corruptAt));
     position = next;
-    journal.touch();
+    journal.wrote(entry, piece.length);
     if (!flowing) await Promise.race([drained(response), gone]);
-    if (fault.bytesPerSecond) await pause((chunk.length / fault.bytesPerSecond) * 1000, gone);
+    const wait = script?.pauseAfter(piece.length) ?? 0;
+    if (wait > 0) await pause(wait, gone);
   }
-  if (script && position === fault.stallAt && !response.destroyed) await script.waitHere(gone);
+  if (script && position === stallAt && !response.destroyed) await script.waitHere(gone);
   if (response.destroyed) return;
   if (cut > end) {
     response.end();
@@ -137,18 +152,20 @@ async function sendBody(response: ServerResponse, plan: Plan, context: BodyConte
   }
   entry.state = 'cut';
   journal.touch();
+  if (dieAt !== undefined) die();
   // destroySoon flushes what was written and then closes: the client sees exactly the bytes before the cut.
   response.socket?.destroySoon();
 }
 
-function nextStop(position: number, stop: number, fault: Fault): number {
-  const size = fault.bytesPerSecond ? Math.max(1, Math.ceil(fault.bytesPerSecond / 50)) : chunkSize;
-  const stall = fault.stallAt !== undefined && fault.stallAt > position ? fault.stallAt : stop;
+function nextStop(position: number, stop: number, stallAt: number | undefined, fault: Fault): number {
+  const pace = Math.min(fault.bytesPerSecond ?? Infinity, fault.totalBytesPerSecond ?? Infinity);
+  const size = pace < Infinity ? Math.max(1, Math.ceil(pace / 50)) : chunkSize;
+  const stall = stallAt !== undefined && stallAt > position ? stallAt : stop;
   return Math.min(position + size, stop, stall);
 }
 
-function corrupted(chunk: Buffer, position: number, fault: Fault): Buffer {
-  const index = (fault.corruptAt ?? -1) - position;
+function corrupted(chunk: Buffer, position: number, corruptAt: number | undefined): Buffer {
+  const index = (corruptAt ?? -1) - position;
   const byte = chunk[index];
   if (byte === undefined) return chunk;
   const copy = Buffer.from(chunk);

@@ -1,6 +1,15 @@
 import { type Gate, makeGate, within } from './gate.ts';
 import { type JournalEntry, type JournalFilter, matches } from './journal.ts';
 
+/** A byte of a representation: its offset, or how much of the whole lies before it. */
+export type Offset = number | `${number}%`;
+
+/** The offset in a representation of `size` bytes. */
+export function offsetIn(size: number, offset: Offset): number {
+  if (typeof offset === 'number') return offset;
+  return Math.floor((size * Number(offset.slice(0, -1))) / 100);
+}
+
 /**
  * What a fake server does wrong, and to which requests.
  * Offsets are absolute in the representation, so that `cutAt` cuts a resumed download at the same byte again.
@@ -23,21 +32,25 @@ export type Fault = {
   /** Resets the connection instead of answering. */
   readonly reset?: boolean;
   /** Closes the connection once this many bytes from the start of the body were sent. */
-  readonly cutAt?: number;
+  readonly cutAt?: Offset;
+  /** As `cutAt`, and with it the whole server is gone: other connections are reset, new ones refused. */
+  readonly dieAt?: Offset;
   /** Closes the connection once this many bytes of this very answer were sent. */
   readonly cutAfter?: number;
   /** Waits at this byte of the body until the script is released. */
-  readonly stallAt?: number;
+  readonly stallAt?: Offset;
   /** Flips the byte at this offset. */
-  readonly corruptAt?: number;
+  readonly corruptAt?: Offset;
   /** Ends the body here, framing and `Content-Length` correct: the upstream believes that this is all. */
-  readonly truncateTo?: number;
+  readonly truncateTo?: Offset;
   /** Answers 200 with the whole body to a Range request. */
   readonly noRange?: boolean;
   /** Leaves `Content-Length` out (chunked transfer coding). */
   readonly chunked?: boolean;
-  /** Paces the body with a timer. */
+  /** Paces each body with a timer. */
   readonly bytesPerSecond?: number;
+  /** Paces all bodies that the fault applies to together. */
+  readonly totalBytesPerSecond?: number;
   /** Answers 307 to this URL. */
   readonly redirectTo?: string;
 };
@@ -88,6 +101,7 @@ export class ScriptState implements Script {
   readonly gate = makeGate();
   hits = 0;
   #seen = 0;
+  #freeAt = 0;
   #arrival = makeGate();
   #remove: () => void;
 
@@ -108,6 +122,14 @@ export class ScriptState implements Script {
   async waitHere(gone: Promise<void>): Promise<void> {
     this.#arrival.open();
     await Promise.race([this.gate.opened, gone]);
+  }
+
+  /** Milliseconds to wait after sending so many bytes, for the pace of this answer and of all together. */
+  pauseAfter(bytes: number): number {
+    const { bytesPerSecond = Infinity, totalBytesPerSecond = Infinity } = this.fault;
+    const now = performance.now();
+    this.#freeAt = Math.max(now, this.#freeAt) + (bytes / totalBytesPerSecond) * 1000;
+    return Math.max((bytes / bytesPerSecond) * 1000, this.#freeAt - now);
   }
 
   reached(): Promise<void> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { type Answer, sendAnswer } from './fake-answer.ts';
 import { type Fault, Faults, type Script } from './fake-faults.ts';
 import { classify, Journal, type JournalEntry } from './journal.ts';
@@ -18,6 +18,7 @@ export class FakeServer {
   #faults = new Faults();
   #handler: Handler;
   #server: http.Server;
+  #sockets = new Set<Socket>();
   #port = 0;
   #scheme: 'http' | 'https';
 
@@ -27,6 +28,10 @@ export class FakeServer {
     const listener = (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response);
     this.#server = tls ? https.createServer(tls, listener) : http.createServer(listener);
     this.#server.keepAliveTimeout = 0;
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
   }
 
   /** Opens a server on a free port of 127.0.0.1. */
@@ -92,12 +97,21 @@ export class FakeServer {
       status: 0,
       bytes: 0,
       state: 'open',
+      began: 0,
+      wrote: 0,
     };
     response.on('error', () => {});
     request.resume();
     const answer = this.#handler(entry);
     const script = answer.beforeFaults ? undefined : this.#faults.take(entry);
     this.journal.add(entry);
-    void sendAnswer(response, answer, { entry, journal: this.journal, script });
+    const die = () => this.#die(response);
+    void sendAnswer(response, answer, { entry, journal: this.journal, script, die });
+  }
+
+  /** Resets every connection but that of the answer that is being cut, which still gets what was written to it. */
+  #die(last: ServerResponse): void {
+    this.#server.close();
+    for (const socket of this.#sockets) if (socket !== last.socket) socket.resetAndDestroy();
   }
 }

@@ -75,6 +75,60 @@ test('a stalled answer waits at the byte asked for until it is released', async 
   expect((await answer).digest).toBe(blob.digest);
 });
 
+test('offsets may be given as parts of the whole', async () => {
+  const { upstream, path } = await upstreamWithBlob();
+  upstream.script({ match: { kind: 'blob' }, cutAt: '30%' });
+  expect(await request(upstream.url, path)).toMatchObject({ length: 180_000, complete: false });
+  const resumed = await request(upstream.url, path, { headers: { range: 'bytes=60000-' } });
+  expect(resumed).toMatchObject({ status: 206, length: 120_000, complete: false });
+});
+
+test('a server that dies in the middle of an answer takes all connections with it, and may come back', async () => {
+  const { upstream, path } = await upstreamWithBlob();
+  const held = upstream.script({ match: { method: 'GET' }, stallAt: '10%', times: 1 });
+  const other = request(upstream.url, path).then(
+    ({ complete }) => complete,
+    () => false,
+  );
+  await held.reached();
+  upstream.script({ match: { kind: 'blob' }, dieAt: '50%' });
+  expect(await request(upstream.url, path)).toMatchObject({ length: 300_000, complete: false });
+  expect(await other).toBe(false);
+  await expect(request(upstream.url, path)).rejects.toThrow('ECONNREFUSED');
+  upstream.heal();
+  await upstream.accept();
+  expect(await request(upstream.url, path)).toMatchObject({ length: 600_000, complete: true });
+});
+
+test('a pace holds for each answer, or for all of them together', async () => {
+  const { upstream, path } = await upstreamWithBlob();
+  const twoAtOnce = async () => {
+    const began = performance.now();
+    const answers = await Promise.all([1, 2].map(() => request(upstream.url, path)));
+    for (const { complete } of answers) expect(complete).toBe(true);
+    return performance.now() - began;
+  };
+  upstream.script({ match: { kind: 'blob' }, totalBytesPerSecond: 3_000_000 });
+  // Lower bounds only: a busy machine makes it longer. 1.2 MB at 3 MB/s, less the last pause of each.
+  expect(await twoAtOnce()).toBeGreaterThan(330);
+  expect(upstream.journal.mostAtOnce({ kind: 'blob' })).toBe(2);
+  upstream.script({ match: { kind: 'blob' }, bytesPerSecond: 3_000_000 });
+  expect(await twoAtOnce()).toBeGreaterThan(150);
+});
+
+test('the journal tells requests one after the other from those at once', async () => {
+  const { upstream, path } = await upstreamWithBlob();
+  for (const _ of [1, 2, 3]) await request(upstream.url, path);
+  expect(upstream.journal.mostAtOnce({ kind: 'blob' })).toBe(1);
+  const stall = upstream.script({ stallAt: '50%' });
+  const answers = [1, 2, 3].map(() => request(upstream.url, path));
+  await upstream.journal.wait(({ bytes, state }) => state === 'open' && bytes === 300_000, 3);
+  stall.release();
+  await Promise.all(answers);
+  expect(upstream.journal.mostAtOnce({ kind: 'blob' })).toBe(3);
+  expect(upstream.journal.mostAtOnce({ kind: 'manifest' })).toBe(0);
+});
+
 test('corrupt, truncated and unframed bodies are what they say', async () => {
   const { upstream, blob, path } = await upstreamWithBlob();
   upstream.script({ corruptAt: 500_000, times: 1 });

@@ -21,6 +21,10 @@ export type JournalEntry = {
   bytes: number;
   /** `cut`: the answer was broken off, by a fault or by the client. */
   state: 'open' | 'done' | 'cut';
+  /** When it came, as the turn of its journal: a number that each arrival and each written piece raises by one. */
+  began: number;
+  /** The turn at which a piece of its body was last handed to the socket; `began` before the first. */
+  wrote: number;
 };
 
 /** Which entries are meant: equal in every given field, or a predicate. */
@@ -32,10 +36,22 @@ export type JournalFilter =
 export class Journal {
   readonly entries: JournalEntry[] = [];
   #waiters = new Set<() => void>();
+  #turn = 0;
 
   /** Takes note of a request. */
   add(entry: JournalEntry): void {
+    this.#turn += 1;
+    entry.began = this.#turn;
+    entry.wrote = this.#turn;
     this.entries.push(entry);
+    this.touch();
+  }
+
+  /** Takes note of body bytes that were handed to the socket. */
+  wrote(entry: JournalEntry, bytes: number): void {
+    this.#turn += 1;
+    entry.wrote = this.#turn;
+    entry.bytes += bytes;
     this.touch();
   }
 
@@ -54,10 +70,26 @@ export class Journal {
     return this.filter(filter).length;
   }
 
+  /** Body bytes that were sent in answer to the requests that match. */
+  bytes(filter: JournalFilter): number {
+    return this.filter(filter).reduce((sum, entry) => sum + entry.bytes, 0);
+  }
+
   /** Body bytes of a blob that were sent, over all its GET requests. */
   blobBytes(digest: string): number {
-    const entries = this.filter({ method: 'GET', kind: 'blob', reference: digest });
-    return entries.reduce((sum, entry) => sum + entry.bytes, 0);
+    return this.bytes({ method: 'GET', kind: 'blob', reference: digest });
+  }
+
+  /**
+   * How many of the matching requests were being answered at one time, at most. A request counts from its arrival
+   * to the last piece written for it, so that a connection closed a moment ago is not counted with its successor.
+   */
+  mostAtOnce(filter: JournalFilter = {}): number {
+    const entries = this.filter(filter);
+    const overlaps = entries.map(({ began }) => {
+      return entries.filter((other) => other.began <= began && other.wrote >= began).length;
+    });
+    return Math.max(0, ...overlaps);
   }
 
   /** Waits until `count` entries match, those already there included, and returns the last of them. */

@@ -32,7 +32,7 @@ export function makeConfig(storagePath: string, options: ConfigOptions = {}): Co
     defaultRegistry: options.defaultRegistry ?? named[0]?.[0] ?? 'docker.io',
     registries,
     policy: { default: 'allow', rules: [], ...options.policy },
-    limits: { manifestSize: 4 * 1024 * 1024, ...options.limits },
+    limits: { manifestSize: 4 * 1024 * 1024, connections: 64, ...options.limits },
     server: { writeStallTimeout: 60_000, drainTimeout: 5_000, ...options.server },
     log: { level: 'debug', format: 'json' },
     outboundProxy: { noProxy: [] },
@@ -51,7 +51,15 @@ function registryConfig(registry: RegistryLike): RegistryConfig {
 }
 
 function upstreamConfig(upstream: UpstreamLike): UpstreamConfig {
-  const { url, tags = true, insecure = url.startsWith('http://'), username, password, ca } = upstream;
+  const {
+    url,
+    tags = true,
+    insecure = url.startsWith('http://'),
+    username,
+    password,
+    ca,
+    maxBandwidth,
+  } = upstream;
   if (!isLoopbackHost(new URL(url).hostname))
     throw new Error(`tests may only name upstreams on loopback: ${url}`);
   return {
@@ -61,9 +69,12 @@ function upstreamConfig(upstream: UpstreamLike): UpstreamConfig {
     connectTimeout: upstream.connectTimeout ?? 1_000,
     headersTimeout: upstream.headersTimeout ?? 1_000,
     stallTimeout: upstream.stallTimeout ?? 1_000,
+    minSpeed: upstream.minSpeed ?? 0,
+    maxConnections: upstream.maxConnections ?? 4,
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(ca !== undefined && { ca }),
+    ...(maxBandwidth !== undefined && { maxBandwidth }),
   };
 }
 
@@ -75,6 +86,8 @@ export function configFileText(config: Config): string {
       connectTimeout: `${upstream.connectTimeout}ms`,
       headersTimeout: `${upstream.headersTimeout}ms`,
       stallTimeout: `${upstream.stallTimeout}ms`,
+      minSpeed: upstream.minSpeed === 0 ? 'off' : `${upstream.minSpeed}B`,
+      ...(upstream.maxBandwidth !== undefined && { maxBandwidth: `${upstream.maxBandwidth}B` }),
     }));
     const times = { tagTtl: `${registry.tagTtl}ms`, negativeTtl: `${registry.negativeTtl}ms` };
     return [name, { upstreams, hosts: registry.hosts, ...times }];
@@ -85,6 +98,11 @@ export function configFileText(config: Config): string {
     defaultRegistry: config.defaultRegistry,
     registries: Object.fromEntries(registries),
     policy: config.policy,
+    limits: {
+      manifestSize: `${config.limits.manifestSize}B`,
+      connections: config.limits.connections,
+      ...(config.limits.maxBandwidth !== undefined && { maxBandwidth: `${config.limits.maxBandwidth}B` }),
+    },
     server: {
       writeStallTimeout: `${config.server.writeStallTimeout}ms`,
       drainTimeout: `${config.server.drainTimeout}ms`,

@@ -15,6 +15,7 @@ test('a connection that is gone before it says so ends the sending', async () =>
       size,
       outcome: 'hit' as const,
       upstream: undefined,
+      firstByteMs: undefined,
       read: async (_buffer: Buffer, length: number) => {
         reads += 1;
         if (reads === 2) outgoing.socket?.destroy();

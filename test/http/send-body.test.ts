@@ -25,6 +25,7 @@ function contentOf(
     size,
     outcome: 'hit',
     upstream: undefined,
+    firstByteMs: undefined,
     read: async (buffer, length, position) => {
       await before(position);
       const end = Math.min(position + Math.min(length, most()), size);

@@ -22,7 +22,7 @@ describe('getBlob', () => {
     const server = await httpServer(serve);
     const { client, observed } = openClient(server.origin);
     const whole = openHop();
-    expect(await client.getBlob('a/b', digest, 0, whole.hop, never)).toEqual({
+    expect(await client.getBlob('a/b', digest, { start: 0 }, whole.hop, never)).toEqual({
       kind: 'ok',
       upstream: server.host,
       value: { ending: 'complete', total: blob.length, received: blob.length },
@@ -36,7 +36,7 @@ describe('getBlob', () => {
       stallTimeout: 5000,
     });
     const rest = openHop();
-    await client.getBlob('a/b', digest, 4, rest.hop, never);
+    await client.getBlob('a/b', digest, { start: 4 }, rest.hop, never);
     expect(rest.bytes()).toBe(blob.slice(4));
     expect(server.journal[1]?.headers.range).toBe('bytes=4-');
     expect(observed).toEqual(['get-blob ok', 'get-blob ok']);
@@ -45,7 +45,7 @@ describe('getBlob', () => {
   it('continues where the upstream knows no ranges', async () => {
     const server = await httpServer((_request, response) => response.end(blob));
     const { hop, bytes } = openHop();
-    const result = await openClient(server.origin).client.getBlob('a', digest, 4, hop, never);
+    const result = await openClient(server.origin).client.getBlob('a', digest, { start: 4 }, hop, never);
     expect(result).toMatchObject({ kind: 'ok', value: { ending: 'complete', received: blob.length - 4 } });
     expect(bytes()).toBe(blob.slice(4));
   });
@@ -55,7 +55,13 @@ describe('getBlob', () => {
       socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${blob.length}\r\n\r\nthe`),
     );
     const { hop, bytes } = openHop();
-    const result = await openClient(`http://127.0.0.1:${port}`).client.getBlob('a', digest, 0, hop, never);
+    const result = await openClient(`http://127.0.0.1:${port}`).client.getBlob(
+      'a',
+      digest,
+      { start: 0 },
+      hop,
+      never,
+    );
     expect(result).toMatchObject({
       kind: 'ok',
       value: { ending: 'broken', reason: 'cut', received: 3, total: blob.length },
@@ -75,16 +81,16 @@ describe('getBlob', () => {
       response.writeHead(status).end(status === 204 ? '' : 'no'),
     );
     const { hop, bytes } = openHop();
-    expect(await openClient(server.origin).client.getBlob('a', digest, 4, hop, never)).toMatchObject(
-      expected,
-    );
+    expect(
+      await openClient(server.origin).client.getBlob('a', digest, { start: 4 }, hop, never),
+    ).toMatchObject(expected);
     expect(bytes()).toBe('');
   });
 
   it('is unavailable when nobody listens', async () => {
     const { port } = await rawServer(() => {});
     const { client } = openClient(`http://127.0.0.2:${port}`);
-    expect(await client.getBlob('a', digest, 0, openHop().hop, never)).toMatchObject({
+    expect(await client.getBlob('a', digest, { start: 0 }, openHop().hop, never)).toMatchObject({
       kind: 'unavailable',
       cause: { reason: 'unreachable', op: 'get-blob', message: 'the connection was refused' },
     });
@@ -99,7 +105,7 @@ describe('getBlob', () => {
       proxy: { http: 'http://127.0.0.1:1', noProxy: ['127.0.0.1'] },
     });
     const { hop, requests } = openHop();
-    await client.getBlob('a', digest, 0, hop, never);
+    await client.getBlob('a', digest, { start: 0 }, hop, never);
     expect(requests.map(({ ca, proxy }) => [ca, proxy])).toEqual([
       ['PEM', undefined],
       ['PEM', { url: 'http://127.0.0.1:1' }],
@@ -131,7 +137,7 @@ describe('a redirected blob', () => {
     const server = await registry(() => `${cdn.origin}/x?signature=s3cret`);
     const { client, logged } = openClient(server.origin);
     const { hop, bytes, requests } = openHop();
-    expect(await client.getBlob('a', digest, 4, hop, never)).toMatchObject({ kind: 'ok' });
+    expect(await client.getBlob('a', digest, { start: 4 }, hop, never)).toMatchObject({ kind: 'ok' });
     expect(bytes()).toBe(blob.slice(4));
     expect(cdn.journal[0]?.headers).not.toHaveProperty('authorization');
     expect(cdn.journal[0]?.headers.range).toBe('bytes=4-');
@@ -146,7 +152,7 @@ describe('a redirected blob', () => {
   it('keeps its credentials within the origin', async () => {
     const server = await registry(() => '/here');
     const { hop, bytes } = openHop();
-    await openClient(server.origin).client.getBlob('a', digest, 0, hop, never);
+    await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
     expect(bytes()).toBe(blob);
   });
 
@@ -156,7 +162,7 @@ describe('a redirected blob', () => {
       response.writeHead(302, { location: `${server.origin}/here` }).end(),
     );
     const { hop, requests } = openHop();
-    const result = await openClient(server.origin).client.getBlob('a', digest, 0, hop, never);
+    const result = await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
     expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect-denied' } });
     expect(requests.slice(2).map(({ headers }) => headers['authorization'])).toEqual([
       undefined,
@@ -174,7 +180,9 @@ describe('a redirected blob', () => {
     });
     const server = await registry((n) => `${cdn.origin}/${n}`);
     const { hop, bytes } = openHop();
-    expect(await openClient(server.origin).client.getBlob('a', digest, 0, hop, never)).toMatchObject({
+    expect(
+      await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never),
+    ).toMatchObject({
       kind: 'ok',
     });
     expect(bytes()).toBe(blob);
@@ -184,7 +192,13 @@ describe('a redirected blob', () => {
   it('that stays refused elsewhere is unavailable, not denied: only the registry denies', async () => {
     const cdn = await httpServer((_request, response) => response.writeHead(403).end());
     const server = await registry((n) => `${cdn.origin}/${n}?signature=s3cret`);
-    const result = await openClient(server.origin).client.getBlob('a', digest, 0, openHop().hop, never);
+    const result = await openClient(server.origin).client.getBlob(
+      'a',
+      digest,
+      { start: 0 },
+      openHop().hop,
+      never,
+    );
     expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect-denied' } });
     expect(result.kind === 'unavailable' && result.cause.message).toBe(
       `${cdn.host}, where it redirects to, answered 403`,
@@ -198,7 +212,7 @@ describe('a redirected blob', () => {
     async (location) => {
       const server = await registry(() => location);
       const { hop, requests } = openHop();
-      const result = await openClient(server.origin).client.getBlob('a', digest, 0, hop, never);
+      const result = await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
       expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect' } });
       expect(requests).toHaveLength(2);
     },

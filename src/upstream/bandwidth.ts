@@ -1,0 +1,102 @@
+type Now = () => bigint;
+
+/** Nanoseconds by which a budget may run ahead of its rate. */
+const burst = 100_000_000n;
+
+const second = 1_000_000_000n;
+const millisecond = 1_000_000n;
+
+const nextFree = 0;
+const rate = 1;
+const slots = 2;
+
+/**
+ * A budget of bytes per second that threads keep together through one piece of memory, without messages: GCRA as
+ * virtual scheduling (ITU-T I.371). Every reservation moves the time at which the budget is next free, so nothing
+ * is counted that could be reset or drift, waits come in the order of the reservations, and a wait that lasts too
+ * long is made up for by shorter ones.
+ *
+ * Who goes on only after the wait returned keeps, over any span, to the rate times the span plus a burst: what the
+ * rate yields in 100 ms, or one reservation if that is more.
+ */
+export class Bandwidth {
+  /** All there is to know of the budget: post it to a thread and {@link Bandwidth.attach} there. */
+  readonly shared: SharedArrayBuffer;
+  readonly #cells: BigInt64Array<SharedArrayBuffer>;
+  readonly #rate: bigint;
+  readonly #now: Now;
+  /** What rounding to whole nanoseconds left of the cost so far, in nanoseconds times the rate. */
+  #owed = 0n;
+
+  /** Use {@link Bandwidth.make} or {@link Bandwidth.attach}. */
+  constructor(deps: { now: Now }, shared: SharedArrayBuffer) {
+    this.shared = shared;
+    this.#cells = new BigInt64Array(shared);
+    this.#rate = Atomics.load(this.#cells, rate);
+    this.#now = deps.now;
+  }
+
+  /**
+   * A new budget, its burst unspent.
+   * @param now nanoseconds of a monotonic clock, the same for all threads
+   * @throws RangeError unless `bytesPerSecond` is a whole number of at least 1
+   */
+  static make(bytesPerSecond: number, now: Now = process.hrtime.bigint): Bandwidth {
+    if (!Number.isSafeInteger(bytesPerSecond) || bytesPerSecond < 1) {
+      throw new RangeError('a bandwidth is a whole number of bytes per second, at least 1');
+    }
+    const shared = new SharedArrayBuffer(slots * BigInt64Array.BYTES_PER_ELEMENT);
+    const cells = new BigInt64Array(shared);
+    cells[rate] = BigInt(bytesPerSecond);
+    cells[nextFree] = now();
+    return new Bandwidth({ now }, shared);
+  }
+
+  /** The budget whose memory is `shared`, from {@link Bandwidth.shared} of this or another thread. */
+  static attach(shared: SharedArrayBuffer, now: Now = process.hrtime.bigint): Bandwidth {
+    return new Bandwidth({ now }, shared);
+  }
+
+  /** Bytes per second. */
+  get bytesPerSecond(): number {
+    return Number(this.#rate);
+  }
+
+  /**
+   * Takes `bytes` (a whole number) out of the budget, for good.
+   * @returns whole milliseconds to wait before going on; 0 within the burst
+   * @throws RangeError when `bytes` is negative or not whole
+   */
+  reserve(bytes: number): number {
+    const cost = this.#cost(bytes);
+    const now = this.#now();
+    for (let seen = Atomics.load(this.#cells, nextFree); ; ) {
+      const free = (seen > now ? seen : now) + cost;
+      const found = Atomics.compareExchange(this.#cells, nextFree, seen, free);
+      if (found === seen) return wholeMilliseconds(free - burst - now);
+      seen = found;
+    }
+  }
+
+  /** Nanoseconds that `bytes` take. The remainder is carried over, so that the sum is right to the nanosecond. */
+  #cost(bytes: number): bigint {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new RangeError('only whole bytes can be reserved');
+    const owed = this.#owed + BigInt(bytes) * second;
+    this.#owed = owed % this.#rate;
+    return owed / this.#rate;
+  }
+}
+
+/**
+ * Takes `bytes` out of every budget, such as an upstream's and that of all together.
+ * @returns the longest wait in milliseconds; 0 when every budget is within its burst, or there is none
+ * @throws RangeError when `bytes` is negative or not whole
+ */
+export function waitFor(bandwidths: readonly Bandwidth[], bytes: number): number {
+  return bandwidths.reduce((longest, bandwidth) => Math.max(longest, bandwidth.reserve(bytes)), 0);
+}
+
+/** Rounded up: a wait cut short would let more through than the rate. */
+function wholeMilliseconds(nanoseconds: bigint): number {
+  return nanoseconds <= 0n ? 0 : Number((nanoseconds + millisecond - 1n) / millisecond);
+}
