@@ -21,6 +21,7 @@ import { PullManifests } from './pull/manifests.ts';
 import { Namespaces } from './pull/namespaces.ts';
 import { PullTimes } from './pull/pull-times.ts';
 import type { Registry } from './pull/registry.ts';
+import { UpstreamWatch } from './pull/upstream-watch.ts';
 import { VerifiedDownloads } from './pull/verified-downloads.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { FillFiles } from './store/fill-files.ts';
@@ -28,6 +29,7 @@ import { storageLayout } from './store/layout.ts';
 import { SqliteMetadata } from './store/sqlite-metadata.ts';
 import { Bandwidth } from './upstream/bandwidth.ts';
 import { UpstreamClient } from './upstream/client.ts';
+import type { UpstreamHealth } from './upstream/health.ts';
 
 /** A whole server: everything behind one configuration. */
 export type Entrepot = {
@@ -98,6 +100,10 @@ async function open(
   onClose(async () => {
     await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
   });
+  const watch = new UpstreamWatch({ registries, metadata, clock, log, random: Math.random });
+  await watch.start();
+  onClose(() => watch.close());
+  watchUpstreams(registries, metrics);
   const workers = new FillWorkers({ threads: Math.max(2, Math.min(4, availableParallelism())) });
   onClose(() => workers.close());
   const fillsEnded = metrics.counter('entrepot_fills_total', 'Downloads that ended, by how.', ['result']);
@@ -215,6 +221,41 @@ function buildRegistries(
       );
     }),
   }));
+}
+
+/** Shows how each upstream does: its state, what it still grants, and whether it is left alone for wrong bytes. */
+function watchUpstreams(registries: readonly Registry[], metrics: Metrics): void {
+  const all = registries.flatMap(({ name: registry, upstreams }) => {
+    return upstreams.map(({ name: upstream, health }) => ({ labels: { registry, upstream }, health }));
+  });
+  const labels = ['registry', 'upstream'];
+  const show = (name: string, help: string, value: (health: UpstreamHealth) => number | undefined) => {
+    metrics.gauges(name, help, labels, () => {
+      return all.flatMap((each) => {
+        const shown = value(each.health);
+        return shown === undefined ? [] : [{ labels: each.labels, value: shown }];
+      });
+    });
+  };
+  show(
+    'entrepot_upstream_up',
+    'Whether requests go to it: 1 yes, 0.5 it is being tried, 0 no.',
+    ({ state }) => {
+      return { closed: 1, 'half-open': 0.5, open: 0 }[state];
+    },
+  );
+  show('entrepot_upstream_quarantined', 'Whether it is left alone because it sent wrong bytes.', (health) => {
+    return health.describe().quarantinedUntil === undefined ? 0 : 1;
+  });
+  show('entrepot_upstream_budget_remaining', 'Requests that its rate limit still grants.', (health) => {
+    return health.bank.remaining;
+  });
+  show('entrepot_upstream_first_byte_seconds', 'Its usual time to the first byte.', ({ firstByteMs }) => {
+    return firstByteMs === undefined ? undefined : firstByteMs / 1000;
+  });
+  show('entrepot_upstream_bytes_per_second', 'Its usual throughput of one connection.', (health) => {
+    return health.bytesPerSecond;
+  });
 }
 
 function upstreamOptions(

@@ -11,6 +11,13 @@ export type Metrics = {
   seconds(name: string, help: string, labels: readonly string[]): (values: Labels, seconds: number) => void;
   /** A gauge whose value is read when the metrics are. */
   gauge(name: string, help: string, read: () => number): void;
+  /** A gauge with labels whose values are read when the metrics are. */
+  gauges(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: () => readonly { readonly labels: Labels; readonly value: number }[],
+  ): void;
   /** All metrics as text, and the media type that it is of. */
   render(): Promise<{ text: string; contentType: string }>;
   /** Stops measuring the process. */
@@ -45,6 +52,18 @@ export function openMetrics(): Metrics {
         registers: [registry],
         collect() {
           this.set(read());
+        },
+      });
+    },
+    gauges: (name, help, labels, read) => {
+      new Gauge({
+        name,
+        help,
+        labelNames: [...labels],
+        registers: [registry],
+        collect() {
+          this.reset();
+          for (const each of read()) this.set(each.labels, each.value);
         },
       });
     },

@@ -45,6 +45,13 @@ export type StoredListing = {
   readonly checkedAt: number;
 };
 
+/** What is known of one upstream, as plain JSON that this room does not look into. */
+export type UpstreamRecord = {
+  readonly registry: string;
+  readonly upstream: string;
+  readonly snapshot: unknown;
+};
+
 /** One pull to be remembered; `tag` when it was by tag. */
 export type PullRecord = RepositoryKey & {
   readonly digest: Digest;
@@ -92,6 +99,10 @@ export interface Metadata {
 
   /** Remembers when content was last pulled; repositories, tags and digests not known are passed over. */
   recordPulls(pulls: readonly PullRecord[]): Promise<void>;
+  /** What was last known of the upstreams. */
+  upstreamHealth(): Promise<readonly UpstreamRecord[]>;
+  /** Records what is known of upstreams, in place of what was; those not named are forgotten. */
+  putUpstreamHealth(records: readonly UpstreamRecord[]): Promise<void>;
   /** Ends all use; idempotent. */
   close(): Promise<void>;
 }

@@ -67,6 +67,14 @@ const migrations: readonly string[] = [
     PRIMARY KEY (repository, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE upstream (
+    registry TEXT NOT NULL,
+    name TEXT NOT NULL,
+    snapshot TEXT NOT NULL,
+    PRIMARY KEY (registry, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

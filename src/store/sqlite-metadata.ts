@@ -13,6 +13,7 @@ import type {
   StoredListing,
   StoredManifest,
   TagRecord,
+  UpstreamRecord,
 } from './metadata.ts';
 import { IndexError, migrate } from './migrations.ts';
 
@@ -143,6 +144,25 @@ export class SqliteMetadata implements Metadata {
     })();
   }
 
+  async upstreamHealth(): Promise<readonly UpstreamRecord[]> {
+    const rows = this.#statements.upstreams.all() as { registry: string; name: string; snapshot: string }[];
+    return rows.map(({ registry, name, snapshot }) => ({
+      registry,
+      upstream: name,
+      snapshot: JSON.parse(snapshot),
+    }));
+  }
+
+  async putUpstreamHealth(records: readonly UpstreamRecord[]): Promise<void> {
+    const s = this.#statements;
+    this.#database.transaction(() => {
+      s.dropUpstreams.run();
+      for (const { registry, upstream, snapshot } of records) {
+        s.putUpstream.run(registry, upstream, JSON.stringify(snapshot));
+      }
+    })();
+  }
+
   async close(): Promise<void> {
     this.#database.close();
   }
@@ -202,6 +222,9 @@ function prepare(database: Database) {
          body = excluded.body, media_type = excluded.media_type, checked_at = excluded.checked_at`,
     ),
     dropListing: statement(`DELETE FROM listing WHERE ${repository} AND name = ?`),
+    upstreams: statement('SELECT registry, name, snapshot FROM upstream'),
+    dropUpstreams: statement('DELETE FROM upstream'),
+    putUpstream: statement('INSERT INTO upstream (registry, name, snapshot) VALUES (?, ?, ?)'),
     pulledManifest: statement('UPDATE manifest SET pulled_at = ? WHERE digest = ?'),
     pulledBlob: statement('UPDATE blob SET pulled_at = ? WHERE digest = ?'),
     pulledTag: statement(`UPDATE tag SET pulled_at = ? WHERE ${repository} AND name = ?`),

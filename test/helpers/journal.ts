@@ -32,6 +32,8 @@ export type JournalFilter =
   | Partial<Pick<JournalEntry, 'method' | 'path' | 'kind' | 'repository' | 'reference' | 'status' | 'state'>>
   | ((entry: JournalEntry) => boolean);
 
+const notPing = ({ kind }: JournalEntry): boolean => kind !== 'ping';
+
 /** The requests that a fake server received, in order of arrival. */
 export class Journal {
   readonly entries: JournalEntry[] = [];
@@ -60,13 +62,13 @@ export class Journal {
     for (const check of [...this.#waiters]) check();
   }
 
-  /** The entries that match, all by default. */
-  filter(filter: JournalFilter = {}): JournalEntry[] {
+  /** The entries that match; by default all but pings, with which the server probes an idle upstream on its own. */
+  filter(filter: JournalFilter = notPing): JournalEntry[] {
     return this.entries.filter((entry) => matches(entry, filter));
   }
 
-  /** How many entries match. */
-  count(filter: JournalFilter = {}): number {
+  /** How many entries match; see {@link Journal.filter}. */
+  count(filter: JournalFilter = notPing): number {
     return this.filter(filter).length;
   }
 
