@@ -54,9 +54,9 @@ const sendBuffers = 64;
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(
   config: Config,
-  overrides: { log?: Log; clock?: Clock } = {},
+  overrides: { log?: Log; clock?: Clock; random?: () => number } = {},
 ): Promise<Entrepot> {
-  const { log = silentLog, clock = systemClock } = overrides;
+  const { log = silentLog, clock = systemClock, random = Math.random } = overrides;
   const closers: (() => Promise<void> | void)[] = [];
   let closing: Promise<void> | undefined;
   const close = async () => {
@@ -65,7 +65,7 @@ export async function createEntrepot(
   return {
     start: async () => {
       try {
-        return await open(config, { log, clock }, (closer) => closers.push(closer));
+        return await open(config, { log, clock, random }, (closer) => closers.push(closer));
       } catch (error) {
         closing ??= close();
         await closing;
@@ -81,7 +81,7 @@ export async function createEntrepot(
 
 async function open(
   config: Config,
-  { log, clock }: { log: Log; clock: Clock },
+  { log, clock, random }: { log: Log; clock: Clock; random: () => number },
   onClose: (closer: () => Promise<void> | void) => void,
 ): Promise<{ host: string; port: number }> {
   const metrics = openMetrics();
@@ -95,12 +95,12 @@ async function open(
   if (removed > 0) log.info({ removed }, 'leftovers of interrupted downloads removed');
   const blobs = new DiskBlobStore(layout);
 
-  const registries = buildRegistries(config, { log, clock, metrics });
+  const registries = buildRegistries(config, { log, clock, metrics, random });
   const hedgeBudget = new HedgeBudget();
   onClose(async () => {
     await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
   });
-  const watch = new UpstreamWatch({ registries, metadata, clock, log, random: Math.random });
+  const watch = new UpstreamWatch({ registries, metadata, clock, log, random });
   await watch.start();
   onClose(() => watch.close());
   watchUpstreams(registries, metrics);
@@ -126,7 +126,7 @@ async function open(
       downloads: new VerifiedDownloads(
         {
           log,
-          random: Math.random,
+          random,
           hedges: hedgeBudget,
           budgets: budgetOf,
           hedged: () => hedges({}),
@@ -152,13 +152,13 @@ async function open(
 
   const { manifestSize } = config.limits;
   const manifests = new PullManifests(
-    { store: new ManifestStore({ metadata }), clock, log },
+    { store: new ManifestStore({ metadata }), clock, log, random },
     { manifestSize },
   );
   onClose(() => manifests.close());
-  const listings = new PullListings({ metadata, clock }, { manifestSize });
+  const listings = new PullListings({ metadata, clock, random }, { manifestSize });
   onClose(() => listings.close());
-  const pullBlobs = new PullBlobs({ blobs, metadata, fills, clock });
+  const pullBlobs = new PullBlobs({ blobs, metadata, fills, clock, random });
   onClose(() => pullBlobs.close());
   const pullTimes = new PullTimes({ metadata, log }, { every: 5_000 });
   onClose(() => pullTimes.close());
@@ -199,7 +199,7 @@ async function open(
 
 function buildRegistries(
   config: Config,
-  deps: { log: Log; clock: Clock; metrics: Metrics },
+  deps: { log: Log; clock: Clock; metrics: Metrics; random: () => number },
 ): readonly Registry[] {
   const seconds = deps.metrics.seconds('entrepot_upstream_seconds', 'Upstream requests, by how they ended.', [
     'upstream',
@@ -215,8 +215,9 @@ function buildRegistries(
       const observe = (op: string, outcome: string, ms: number) => {
         seconds({ upstream: label, op, outcome }, ms / 1000);
       };
+      const health = new UpstreamHealth({ clock: deps.clock, random: deps.random });
       return new UpstreamClient(
-        { log: deps.log, clock: deps.clock, observe },
+        { log: deps.log, clock: deps.clock, health, observe },
         upstreamOptions(config, upstream),
       );
     }),

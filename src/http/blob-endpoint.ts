@@ -56,6 +56,8 @@ export class BlobEndpoint {
       await this.#sendContent(exchange, content, etag, headers);
     } finally {
       facts.upstream = content.upstream;
+      facts.upstreams = content.origin?.upstreams;
+      facts.because ??= content.origin?.because;
       await content.close();
     }
   }
@@ -100,7 +102,7 @@ export class BlobEndpoint {
         ...headers,
         'X-Cache': content.outcome,
         'X-Upstream': content.upstream,
-        'Server-Timing': serverTiming(content.outcome, content.firstByteMs),
+        'Server-Timing': serverTiming(exchange.startedAt, content.outcome, content.firstByteMs),
       };
       sendBlobHead(outgoing, size, shape, described);
     };

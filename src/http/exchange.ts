@@ -8,6 +8,8 @@ export type Facts = {
   reference: string | undefined;
   outcome: CacheOutcome | undefined;
   upstream: string | undefined;
+  /** Bytes by upstream, of a blob that was not here. */
+  upstreams: Readonly<Record<string, number>> | undefined;
   /** Why a request was refused or answered stale. */
   because: string | undefined;
   /** The code of the error that was sent. */
@@ -21,6 +23,8 @@ export type Exchange = {
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
   readonly facts: Facts;
+  /** When it began, on the clock of `performance.now`. */
+  readonly startedAt: number;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
 };
@@ -34,12 +38,14 @@ export function beginExchange(incoming: IncomingMessage, outgoing: ServerRespons
   return {
     incoming,
     outgoing,
+    startedAt: performance.now(),
     facts: {
       route: 'unknown',
       image: undefined,
       reference: undefined,
       outcome: undefined,
       upstream: undefined,
+      upstreams: undefined,
       because: undefined,
       error: undefined,
       bytes: 0,

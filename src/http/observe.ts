@@ -36,6 +36,7 @@ export function requestObserver(deps: {
         reference: facts.reference,
         cache: facts.outcome,
         upstream: facts.upstream,
+        ...(facts.upstreams !== undefined && { upstreams: facts.upstreams }),
         bytes: facts.bytes,
         ms: Math.round(ms * 10) / 10,
         client: incoming.socket.remoteAddress,

@@ -12,7 +12,7 @@ import { imageName, type ResolvedRepository } from '../pull/registry.ts';
 import type { BlobEndpoint } from './blob-endpoint.ts';
 import { etagOf, noneMatch } from './conditions.ts';
 import { type Exchange, header } from './exchange.ts';
-import { type Headers, sendNotModified, sendWhole } from './respond.ts';
+import { type Headers, sendNotModified, sendWhole, serverTiming } from './respond.ts';
 
 /** Characters of a warning: enough for a reason, little enough for any client's header limit. */
 const longestWarning = 300;
@@ -116,6 +116,7 @@ export class RegistryApi {
       'Cache-Control': reference.kind === 'tag' ? 'no-cache' : 'max-age=31536000, immutable',
       'X-Cache': outcome,
       'X-Upstream': answer.upstream,
+      'Server-Timing': serverTiming(exchange.startedAt, outcome),
       'OCI-Namespace': route.address.ns,
       'OCI-Subject': undefined,
       Warning: warning(answer),

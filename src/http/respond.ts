@@ -29,10 +29,13 @@ export const statuses = { ok: 200, partial: 206, notModified: 304, notFound: 404
 /** Header values by name; `undefined` leaves the header out. */
 export type Headers = Readonly<Record<string, string | number | undefined>>;
 
-/** The `Server-Timing` value: how the answer came about, and how long the upstream took to begin, in milliseconds. */
-export function serverTiming(outcome: string, upstreamMs: number | undefined): string {
+/**
+ * The `Server-Timing` value: how the answer came about, how long the upstream took to begin, and how long it took
+ * from the request (at `startedAt` of `performance.now`) to the answer's head; all in milliseconds.
+ */
+export function serverTiming(startedAt: number, outcome: string, upstreamMs?: number): string {
   const upstream = upstreamMs === undefined ? '' : `, upstream;dur=${upstreamMs}`;
-  return `cache;desc=${outcome}${upstream}`;
+  return `cache;desc=${outcome}${upstream}, total;dur=${(performance.now() - startedAt).toFixed(1)}`;
 }
 
 /** Writes a response head; nothing may be set afterwards. */

@@ -1,5 +1,5 @@
 import type { UpstreamClient } from '../upstream/client.ts';
-import { type Ranked, rankForBytes, rankForTags, refusalOf, worthAsking } from '../upstream/ranking.ts';
+import { type Ranked, rankForBytes, rankForTags, refusalOf } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import { type Refusal, type Verdict, weigh } from './outcomes.ts';
 
@@ -10,6 +10,15 @@ export type Asked<T> =
 
 /** Something as small as a manifest, in bytes. */
 const small = 4_096;
+
+/**
+ * Those that may be asked now; when that is none, those that seem to be down, since somebody has to be asked, but
+ * never one that limits us: to ask it again is what it forbids.
+ */
+export function askable<T extends Ranked<UpstreamClient>>(ranked: readonly T[]): readonly T[] {
+  const admitted = ranked.filter(({ bar }) => bar === undefined);
+  return admitted.length > 0 ? admitted : ranked.filter(({ bar }) => bar?.kind !== 'limited');
+}
 
 /** The upstreams that may be asked what a tag means: in the listed order, the unhealthy last. */
 export function inTagOrder(upstreams: readonly UpstreamClient[]): readonly Ranked<UpstreamClient>[] {
@@ -32,7 +41,7 @@ export async function askInOrder<T>(
   ranked: readonly Ranked<UpstreamClient>[],
   ask: (upstream: UpstreamClient) => Promise<UpstreamResult<T>>,
 ): Promise<Asked<T>> {
-  const worth = new Set(worthAsking(ranked));
+  const worth = new Set(askable(ranked));
   const refusals: Refusal[] = [];
   for (const each of ranked) {
     const { health } = each.upstream;

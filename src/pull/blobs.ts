@@ -11,6 +11,7 @@ import type { Fills } from './fills.ts';
 import { Flights } from './flights.ts';
 import { verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
+import { bytesByUpstream } from './served.ts';
 
 /** What is known of a blob without touching its bytes. */
 export type BlobStat = { readonly size: number; readonly outcome: CacheOutcome };
@@ -31,12 +32,20 @@ export class PullBlobs {
   readonly #absences: Absences;
   readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
   readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
+  readonly #random: () => number;
   readonly #flights = new Flights<Leave>({ deadline: 120_000 });
 
-  constructor(deps: { blobs: BlobStore; metadata: Metadata; fills: Fills; clock: Clock }) {
+  constructor(deps: {
+    blobs: BlobStore;
+    metadata: Metadata;
+    fills: Fills;
+    clock: Clock;
+    random: () => number;
+  }) {
     this.#blobs = deps.blobs;
     this.#metadata = deps.metadata;
     this.#fills = deps.fills;
+    this.#random = deps.random;
     this.#absences = new Absences({ clock: deps.clock });
   }
 
@@ -71,7 +80,15 @@ export class PullBlobs {
     if (file !== undefined) {
       this.#sizes.set(digest, file.size);
       const { size, read, close } = file;
-      return { size, outcome: 'hit', upstream: undefined, firstByteMs: undefined, read, close };
+      return {
+        size,
+        outcome: 'hit',
+        upstream: undefined,
+        firstByteMs: undefined,
+        origin: undefined,
+        read,
+        close,
+      };
     }
     const { fill, joined } = this.#fills.join(target, digest, leave.size);
     const reader = fill.reader();
@@ -84,6 +101,10 @@ export class PullBlobs {
         outcome: fill.verified ? 'hit' : joined ? 'joined' : 'miss',
         get upstream() {
           return [...fill.upstreams].join(', ') || undefined;
+        },
+        get origin() {
+          const [first] = fill.served;
+          return first && { upstreams: bytesByUpstream(fill.served), because: first.because };
         },
         get firstByteMs() {
           return fill.firstByteMs;
@@ -122,7 +143,7 @@ export class PullBlobs {
       name,
       async (own) => {
         const answer = await askInOrder(
-          inContentOrder(target.registry.upstreams, Math.random),
+          inContentOrder(target.registry.upstreams, this.#random),
           (upstream) => {
             return upstream.headBlob(target.repository, digest, own);
           },

@@ -7,6 +7,10 @@ export type BlobContent = {
   readonly outcome: CacheOutcome;
   /** The upstreams that a fill is being fetched from, so far. */
   readonly upstream: string | undefined;
+  /** Which upstreams brought how many bytes, and why the first was chosen, where this answer needed any. */
+  readonly origin:
+    | { readonly upstreams: Readonly<Record<string, number>>; readonly because: string }
+    | undefined;
   /** Milliseconds that the first upstream took to begin, where one was asked. */
   readonly firstByteMs: number | undefined;
   /**

@@ -1,5 +1,5 @@
-import type { Served } from './download.ts';
 import type { FillSlot } from './fill-workers.ts';
+import type { Served } from './served.ts';
 
 /** Who brought the bytes of a copy that was wrong, and what they were, to compare with the right ones. */
 export type Suspects = {

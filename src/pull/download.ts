@@ -24,14 +24,6 @@ export type DownloadPatience = {
   readonly pause: number;
 };
 
-/** Which upstream brought which bytes, and why it was chosen. */
-export type Served = {
-  readonly upstream: string;
-  readonly start: number;
-  readonly end: number;
-  readonly because: string;
-};
-
 /** A round that brought fewer bytes than this counts as no progress, so that a trickle of cuts comes to an end. */
 const progressFloor = 64 * 1024;
 
@@ -65,7 +57,6 @@ type Job = {
  * expected to be the quickest. What breaks off is continued at the missing byte by whoever is best then.
  */
 export class Download {
-  readonly served: Served[] = [];
   readonly #log: Log;
   readonly #job: Job;
   readonly #patience: DownloadPatience;
@@ -119,7 +110,8 @@ export class Download {
       idleRounds = now - before >= progressFloor ? 0 : idleRounds + 1;
       before = now;
       const verdict = weigh(sources.refusals());
-      if (verdict.kind !== 'unavailable' || idleRounds >= this.#patience.rounds) {
+      const hopeless = idleRounds > 0 && sources.allBarred;
+      if (verdict.kind !== 'unavailable' || hopeless || idleRounds >= this.#patience.rounds) {
         const { target, digest } = this.#job;
         throw verdictError(verdict, `blob ${digest} of ${imageName(target)}`, 'BLOB_UNKNOWN');
       }
@@ -279,7 +271,7 @@ export class Download {
     const { start } = run.order;
     this.#close(run);
     if (position > start)
-      this.served.push({ upstream: upstream.name, start, end: position, because: reason });
+      fill.served.push({ upstream: upstream.name, start, end: position, because: reason });
     if (complete && fill.arrival.size === undefined) this.#whole = true;
     const short = complete && position < Math.min(run.stop, fill.arrival.size ?? run.stop);
     if (refusal === undefined && !short) return;

@@ -37,7 +37,11 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
 export type FillReply = { readonly fill: number; readonly call: number } & (
   | { readonly kind: 'opened'; readonly arrived: readonly Interval[] }
   /** The answer to a hop has begun; `total` is the whole blob's size where it is declared. */
-  | { readonly kind: 'begun'; readonly total: number | undefined }
+  | {
+      readonly kind: 'begun';
+      readonly total: number | undefined;
+      readonly headers: Readonly<Record<string, string>>;
+    }
   | { readonly kind: 'hopped'; readonly result: HopResult }
   | { readonly kind: 'verified'; readonly found: Digest | undefined }
   | { readonly kind: 'digests'; readonly digests: readonly string[] }

@@ -28,12 +28,15 @@ export type LaneHop = {
   readonly budgets: readonly SharedArrayBuffer[];
 };
 
+/** Called when a body begins: with the blob's size where that is declared, and the answer's headers. */
+export type LaneBegun = (total: number | undefined, headers: Readonly<Record<string, string>>) => void;
+
 /** One fill's place in a worker. */
 export type FillSlot = {
   /** Opens the fill's file; resolves to what an earlier run left in it. */
   open(): Promise<readonly Interval[]>;
   /** Runs one GET into the file; `begun` is called when its body begins. */
-  hop(hop: LaneHop, begun: (total: number | undefined) => void, signal: AbortSignal): Promise<HopResult>;
+  hop(hop: LaneHop, begun: LaneBegun, signal: AbortSignal): Promise<HopResult>;
   /** Compares the digest; `undefined` when right, else the digest found. */
   verify(): Promise<Digest | undefined>;
   /** The digests of stretches of the file. */
@@ -47,7 +50,7 @@ export type FillSlot = {
 type Waiting = {
   resolve(reply: FillReply): void;
   reject(error: Error): void;
-  readonly begun: ((total: number | undefined) => void) | undefined;
+  readonly begun: LaneBegun | undefined;
 };
 type Crew = { readonly worker: Worker; readonly fills: Set<number>; readonly calls: Map<number, Waiting> };
 
@@ -76,7 +79,7 @@ export class FillWorkers {
     const call = async <K extends FillReply['kind']>(
       command: Unaddressed<FillCommand>,
       kind: K,
-      begun?: (total: number | undefined) => void,
+      begun?: LaneBegun,
     ) => {
       const reply = await this.#call(crew, id, command, begun);
       if (reply.kind !== kind) throw new Error(`a fill worker answered ${reply.kind} where ${kind} was due`);
@@ -125,7 +128,7 @@ export class FillWorkers {
     crew: Crew,
     fill: number,
     command: Unaddressed<FillCommand>,
-    begun: ((total: number | undefined) => void) | undefined,
+    begun: LaneBegun | undefined,
   ): Promise<FillReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed || !crew.fills.has(fill)) {
@@ -152,7 +155,7 @@ export class FillWorkers {
     worker.on('message', (reply: FillReply) => {
       const waiting = crew.calls.get(reply.call);
       if (reply.kind === 'begun') {
-        waiting?.begun?.(reply.total);
+        waiting?.begun?.(reply.total, reply.headers);
         return;
       }
       crew.calls.delete(reply.call);

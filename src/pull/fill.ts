@@ -2,6 +2,7 @@ import { abandonOnAbort, TimeoutError } from '../lib/abort.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobFile } from '../store/blob-store.ts';
 import { Arrival } from './arrival.ts';
+import type { Served } from './served.ts';
 
 /** What a fill needs from outside: its download, and a view of the file that grows. */
 export type FillWork = {
@@ -28,6 +29,8 @@ export class Fill {
   readonly done: Promise<void>;
   /** The upstreams whose bytes have arrived, in the order of their first. */
   readonly upstreams = new Set<string>();
+  /** Which of them brought which bytes, as connections end. */
+  served: Served[] = [];
   /** Milliseconds from the start to the first byte, once there is one. */
   firstByteMs: number | undefined;
   readonly #work: FillWork;
@@ -81,6 +84,7 @@ export class Fill {
    */
   restart(): void {
     this.#generation += 1;
+    this.served = [];
     this.arrival.reset();
   }
 

@@ -100,7 +100,7 @@ class HopBody implements BodySink {
       this.#fill.limit = total;
       this.#fill.sizeKnown = true;
     }
-    this.#reply({ kind: 'begun', total });
+    this.#reply({ kind: 'begun', total, headers: head.headers });
     return 'read';
   }
 

@@ -118,7 +118,8 @@ export class LaneRun {
         (request, _range, hopSignal) => {
           return slot.hop(
             { slot: this.order.slot, request, start, maySkip, budgets },
-            (total) => {
+            (total, headers) => {
+              if (request.url.startsWith(`${upstream.origin}/`)) upstream.health.bank.heard(headers);
               this.#begunAt = now();
               this.#measured = { at: this.#begunAt, position: start };
               transfer.firstByte();

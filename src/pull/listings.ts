@@ -41,13 +41,18 @@ export class PullListings {
   readonly #metadata: Metadata;
   readonly #clock: Clock;
   readonly #absences: Absences;
+  readonly #random: () => number;
   readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
   readonly #limit: number;
 
   /** @param options.manifestSize the largest referrers index accepted, in bytes */
-  constructor(deps: { metadata: Metadata; clock: Clock }, options: { manifestSize: number }) {
+  constructor(
+    deps: { metadata: Metadata; clock: Clock; random: () => number },
+    options: { manifestSize: number },
+  ) {
     this.#metadata = deps.metadata;
     this.#clock = deps.clock;
+    this.#random = deps.random;
     this.#absences = new Absences({ clock: deps.clock });
     this.#limit = options.manifestSize;
   }
@@ -95,7 +100,7 @@ export class PullListings {
     const { listing, outcome } = await this.#listing(
       target,
       `referrers ${digest} ${artifactType ?? ''}`,
-      inContentOrder(target.registry.upstreams, Math.random),
+      inContentOrder(target.registry.upstreams, this.#random),
       async (upstream, own) => {
         const result = await upstream.listReferrers(
           target.repository,

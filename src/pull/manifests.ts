@@ -46,14 +46,19 @@ export class PullManifests {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #absences: Absences;
+  readonly #random: () => number;
   readonly #flights = new Flights<ManifestAnswer>({ deadline: 120_000 });
   readonly #limit: number;
 
   /** @param options.manifestSize the largest manifest accepted, in bytes */
-  constructor(deps: { store: ManifestStore; clock: Clock; log: Log }, options: { manifestSize: number }) {
+  constructor(
+    deps: { store: ManifestStore; clock: Clock; log: Log; random: () => number },
+    options: { manifestSize: number },
+  ) {
     this.#store = deps.store;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#random = deps.random;
     this.#absences = new Absences({ clock: deps.clock });
     this.#limit = options.manifestSize;
   }
@@ -190,7 +195,7 @@ export class PullManifests {
   async #get(target: ResolvedRepository, reference: Reference, signal: AbortSignal): Promise<ManifestAnswer> {
     const { upstreams } = target.registry;
     const order = () =>
-      reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, Math.random);
+      reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, this.#random);
     const started = this.#clock.now();
     const ask = (upstream: UpstreamClient) => this.#getFrom(upstream, target, reference, signal);
     let answer = await askInOrder(order(), ask);

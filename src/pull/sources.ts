@@ -1,5 +1,6 @@
 import type { UpstreamClient } from '../upstream/client.ts';
-import { rankForBytes, refusalOf, worthAsking } from '../upstream/ranking.ts';
+import { rankForBytes, refusalOf } from '../upstream/ranking.ts';
+import { askable } from './ask.ts';
 import type { Refusal } from './outcomes.ts';
 
 /** An upstream chosen for a lane, and why. */
@@ -54,6 +55,11 @@ export class Sources {
     for (const [name, { kind }] of this.#out) if (kind === 'unavailable') this.#out.delete(name);
   }
 
+  /** Whether none is in a state to be asked: another round would only beat on them. */
+  get allBarred(): boolean {
+    return this.#upstreams.every(({ health }) => health.barFor('content') !== undefined);
+  }
+
   /** Answers of all that were asked, or left out for their health, and did not deliver. */
   refusals(): readonly Refusal[] {
     const ranked = rankForBytes(this.#candidates(), undefined, this.#random);
@@ -75,7 +81,7 @@ export class Sources {
   ): Choice | undefined {
     const candidates = this.#candidates().filter(only);
     if (candidates.length === 0) return undefined;
-    const ranked = worthAsking(rankForBytes(candidates, bytes, this.#random));
+    const ranked = askable(rankForBytes(candidates, bytes, this.#random));
     const open = ranked.filter(({ upstream }) => {
       const most = this.isRangeless(upstream.name) ? 1 : upstream.maxConnections;
       return (lanes.get(upstream.name) ?? 0) < most;

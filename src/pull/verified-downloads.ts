@@ -7,6 +7,7 @@ import type { Fill } from './fill.ts';
 import type { FillSlot } from './fill-workers.ts';
 import type { HedgeBudget } from './hedge-budget.ts';
 import { imageName, type ResolvedRepository } from './registry.ts';
+import { bytesByUpstream } from './served.ts';
 import { Sources } from './sources.ts';
 
 /** What downloads work with, and whom they tell. */
@@ -43,19 +44,18 @@ export class VerifiedDownloads {
     const leftover = fill.arrival.arrived().size > 0;
     try {
       await first.run(signal);
-      this.#report(fill, target, first);
+      this.#report(fill, target);
     } catch (error) {
       if (!(error instanceof IntegrityError)) throw error;
       const { log } = this.#deps;
       log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
-      const suspects = await suspectsOf(slot, first.served, leftover);
+      const suspects = await suspectsOf(slot, fill.served, leftover);
       if (suspects.certain) this.#distrust(target, suspects.upstreams);
-      await slot.reset();
-      fill.restart();
       await this.#again(fill, target, slot, suspects, signal);
     }
   }
 
+  /** Fetches all from one upstream: from those above suspicion first, then from each of the others. */
   async #again(
     fill: Fill,
     target: ResolvedRepository,
@@ -64,13 +64,25 @@ export class VerifiedDownloads {
     signal: AbortSignal,
   ): Promise<void> {
     const all = target.registry.upstreams;
-    const other = all.find(({ name }) => !suspects.upstreams.includes(name)) ?? all[0];
-    // What was left over from an earlier run may have been wrong: then nobody is suspected.
-    const sources = suspects.upstreams.length === 0 ? all : all.filter((upstream) => upstream === other);
-    const second = this.#download(fill, target, slot, sources);
-    await second.run(signal);
-    if (!suspects.certain) this.#distrust(target, await culpritsOf(slot, suspects));
-    this.#report(fill, target, second);
+    const suspected = (upstream: UpstreamClient) => suspects.upstreams.includes(upstream.name);
+    const order = suspects.certain && all.length > 1 ? [] : all.filter(suspected);
+    const attempts = [...all.filter((upstream) => !suspected(upstream)), ...order];
+    let failure: unknown;
+    for (const upstream of attempts) {
+      await slot.reset();
+      fill.restart();
+      try {
+        await this.#download(fill, target, slot, [upstream]).run(signal);
+        if (!suspects.certain) this.#distrust(target, await culpritsOf(slot, suspects));
+        this.#report(fill, target);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof IntegrityError) this.#distrust(target, [upstream.name]);
+        failure ??= error;
+      }
+    }
+    throw failure;
   }
 
   #download(
@@ -96,14 +108,12 @@ export class VerifiedDownloads {
     }
   }
 
-  #report(fill: Fill, target: ResolvedRepository, { served }: Download): void {
-    const bytes: Record<string, number> = {};
-    for (const { upstream, start, end } of served) bytes[upstream] = (bytes[upstream] ?? 0) + end - start;
+  #report({ digest, served }: Fill, target: ResolvedRepository): void {
     this.#deps.log.info(
       {
         image: imageName(target),
-        digest: fill.digest,
-        upstreams: bytes,
+        digest,
+        upstreams: bytesByUpstream(served),
         ranges: served.slice(0, mostShown).map(({ upstream, start, end }) => `${upstream} ${start}-${end}`),
         because: served[0]?.because,
       },

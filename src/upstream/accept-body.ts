@@ -15,6 +15,8 @@ export type BodyVerdict =
  * long as it says. A 206 that ends before the blob does is accepted: the caller asks for the rest.
  */
 export function acceptBody(head: WireResponseHead, offset: number): BodyVerdict {
+  // A captive portal or an error page of a proxy: no registry serves a blob as HTML.
+  if (/^text\/html\b/i.test(head.headers['content-type'] ?? '')) return refuse('it sent an HTML page');
   if (head.status === 200) {
     if (head.length !== undefined && head.length < offset)
       return refuse('the blob is shorter than what is here already');

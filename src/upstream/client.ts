@@ -46,6 +46,8 @@ const maxTagPage = 4 * 1024 * 1024;
 export class UpstreamClient {
   /** Host, port and base path of the URL: what users are shown as the upstream's name. */
   readonly name: string;
+  /** Scheme, host and port of its URL. */
+  readonly origin: string;
   /** Whether it may be asked what a tag means. */
   readonly tags: boolean;
   /** How many connections one blob may use on it at once. */
@@ -65,6 +67,7 @@ export class UpstreamClient {
     const { clock, log } = deps;
     const observe = deps.observe.bind(deps);
     this.name = `${url.host}/${base}`.replace(/\/$/, '');
+    this.origin = url.origin;
     this.tags = options.tags;
     this.maxConnections = options.maxConnections ?? 1;
     this.minSpeed = options.minSpeed ?? 0;
