@@ -29,7 +29,7 @@ import { storageLayout } from './store/layout.ts';
 import { SqliteMetadata } from './store/sqlite-metadata.ts';
 import { Bandwidth } from './upstream/bandwidth.ts';
 import { UpstreamClient } from './upstream/client.ts';
-import type { UpstreamHealth } from './upstream/health.ts';
+import { UpstreamHealth } from './upstream/health.ts';
 
 /** A whole server: everything behind one configuration. */
 export type Entrepot = {
