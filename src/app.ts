@@ -152,7 +152,13 @@ async function open(
 
   const { manifestSize } = config.limits;
   const manifests = new PullManifests(
-    { store: new ManifestStore({ metadata }), clock, log, random },
+    {
+      store: new ManifestStore({ metadata }),
+      clock,
+      log,
+      random,
+      hedging: { budget: hedgeBudget, hedged: () => hedges({}) },
+    },
     { manifestSize },
   );
   onClose(() => manifests.close());

@@ -144,9 +144,8 @@ export class PullBlobs {
       async (own) => {
         const answer = await askInOrder(
           inContentOrder(target.registry.upstreams, this.#random),
-          (upstream) => {
-            return upstream.headBlob(target.repository, digest, own);
-          },
+          (upstream, attempt) => upstream.headBlob(target.repository, digest, attempt),
+          own,
         );
         if (answer.kind === 'refused') {
           const error = verdictError(

@@ -147,7 +147,7 @@ export class PullListings {
       const { value, joined } = await this.#flights.join(
         flight,
         async (own) => {
-          const answer = await askInOrder(upstreams, (upstream) => ask(upstream, own));
+          const answer = await askInOrder(upstreams, ask, own);
           if (answer.kind === 'refused') {
             const error = verdictError(
               answer.verdict,

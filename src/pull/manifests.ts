@@ -8,7 +8,7 @@ import type { StoredManifest, TagRecord } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { UpstreamError, type UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
-import { askInOrder, inContentOrder, inTagOrder } from './ask.ts';
+import { askInOrder, type Hedging, inContentOrder, inTagOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import type { ManifestStore } from './manifest-store.ts';
@@ -47,18 +47,20 @@ export class PullManifests {
   readonly #log: Log;
   readonly #absences: Absences;
   readonly #random: () => number;
+  readonly #hedging: Hedging | undefined;
   readonly #flights = new Flights<ManifestAnswer>({ deadline: 120_000 });
   readonly #limit: number;
 
   /** @param options.manifestSize the largest manifest accepted, in bytes */
   constructor(
-    deps: { store: ManifestStore; clock: Clock; log: Log; random: () => number },
+    deps: { store: ManifestStore; clock: Clock; log: Log; random: () => number; hedging?: Hedging },
     options: { manifestSize: number },
   ) {
     this.#store = deps.store;
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#random = deps.random;
+    this.#hedging = deps.hedging;
     this.#absences = new Absences({ clock: deps.clock });
     this.#limit = options.manifestSize;
   }
@@ -152,9 +154,11 @@ export class PullManifests {
     signal: AbortSignal,
   ): Promise<ManifestAnswer> {
     const reference = { kind: 'tag', tag } as const;
-    const head = await askInOrder(inTagOrder(target.registry.upstreams), (upstream) => {
-      return upstream.headManifest(target.repository, reference, signal);
-    });
+    const head = await askInOrder(
+      inTagOrder(target.registry.upstreams),
+      (upstream, own) => upstream.headManifest(target.repository, reference, own),
+      signal,
+    );
     if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
       return this.#staleUnlessGone(target, tag, cached.manifest, head.verdict);
     }
@@ -197,15 +201,17 @@ export class PullManifests {
     const order = () =>
       reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, this.#random);
     const started = this.#clock.now();
-    const ask = (upstream: UpstreamClient) => this.#getFrom(upstream, target, reference, signal);
-    let answer = await askInOrder(order(), ask);
+    const ask = (upstream: UpstreamClient, own: AbortSignal) =>
+      this.#getFrom(upstream, target, reference, own);
+    const hedging = reference.kind === 'digest' ? this.#hedging : undefined;
+    let answer = await askInOrder(order(), ask, signal, hedging);
     if (
       answer.kind === 'refused' &&
       answer.verdict.kind === 'unavailable' &&
       this.#clock.now() - started < quickFailure
     ) {
       await delay(retryPause, signal);
-      answer = await askInOrder(order(), ask);
+      answer = await askInOrder(order(), ask, signal, hedging);
     }
     if (answer.kind === 'refused') throw this.#remember(target, reference, answer.verdict, burst);
     this.#absences.forget(flightKey(target, reference));
