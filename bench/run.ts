@@ -11,8 +11,17 @@ import { Sandbox } from './harness/sandbox.ts';
 import { hotBlob } from './hot-blob.ts';
 import { hotManifest } from './hot-manifest.ts';
 import { memory } from './memory.ts';
+import { upstreams } from './upstreams.ts';
 
-const benchmarks: readonly Benchmark[] = [hotManifest, hotBlob, coldSmall, coldBlob, firstByte, memory];
+const benchmarks: readonly Benchmark[] = [
+  hotManifest,
+  hotBlob,
+  coldSmall,
+  coldBlob,
+  firstByte,
+  memory,
+  upstreams,
+];
 
 const usage = `usage: node bench/run.ts [name…] [--short] [--peers-only] [--write-docs]
 names: ${benchmarks.map(({ name }) => name).join(' ')} (default: all)

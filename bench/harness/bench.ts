@@ -6,6 +6,7 @@ import type { Gate, Origin } from './origin.ts';
 import { type RegistryLogging, startDockerRegistry } from './peers.ts';
 import { cpuSeconds } from './process-usage.ts';
 import type { Outcome } from './report.ts';
+import { type Road, type RoadOptions, startRoad } from './road.ts';
 import type { Sandbox, Server } from './sandbox.ts';
 
 export const MiB = 2 ** 20;
@@ -27,33 +28,57 @@ export type Benchmark = { name: string; run: (bench: Bench) => Promise<Outcome> 
 /** The two pull-through caches that are compared. */
 export type CacheName = 'entrepot' | 'docker-registry';
 
-/** A pull-through cache with its own storage and its own gate to the origin. */
-export type Cache = { name: CacheName; server: Server; gate: Gate; close(): Promise<void> };
+/** A pull-through cache with its own storage and its own gate to the origin, perhaps over roads of its own. */
+export type Cache = {
+  name: CacheName;
+  server: Server;
+  gate: Gate;
+  roads: readonly Road[];
+  close(): Promise<void>;
+};
 
 export const caches = (bench: Bench): CacheName[] =>
   bench.withEntrepot && entrepotExists() ? ['entrepot', 'docker-registry'] : ['docker-registry'];
 
-/** Starts a cache with an empty storage behind a gate of its own; `close` removes the storage. */
+/**
+ * Starts a cache with an empty storage behind a gate of its own; `close` removes the storage. Each of `roads` is an
+ * upstream of its own, of which docker-registry knows the first only; `maxConnections` is entrepot's setting.
+ */
 export async function startCache(
   bench: Bench,
   name: CacheName,
-  options: { bytesPerSecond?: number; logging?: RegistryLogging } = {},
+  options: {
+    bytesPerSecond?: number;
+    logging?: RegistryLogging;
+    roads?: readonly RoadOptions[];
+    maxConnections?: number;
+  } = {},
 ): Promise<Cache> {
-  const { bytesPerSecond, logging = 'error' } = options;
+  const { bytesPerSecond, logging = 'error', maxConnections } = options;
   const gate = await bench.origin.gate(bytesPerSecond === undefined ? {} : { bytesPerSecond });
   const storage = bench.sandbox.path(name);
   mkdirSync(storage);
-  const common = { storage, upstream: gate.url };
+  const roads: Road[] = [];
+  for (const road of options.roads ?? []) roads.push(await startRoad(bench.sandbox, gate.url, road));
+  const upstreams = roads.length === 0 ? [gate.url] : roads.map(({ url }) => url);
+  const logLevel = logging === 'access' ? 'info' : 'warn';
   const server =
     name === 'entrepot'
-      ? await startEntrepot(bench.sandbox, { ...common, logLevel: logging === 'access' ? 'info' : 'warn' })
-      : await startDockerRegistry(bench.sandbox, { ...common, logging });
+      ? await startEntrepot(bench.sandbox, {
+          storage,
+          upstreams,
+          logLevel,
+          ...(maxConnections !== undefined && { maxConnections }),
+        })
+      : await startDockerRegistry(bench.sandbox, { storage, upstream: upstreams[0] ?? gate.url, logging });
   return {
     name,
     server,
     gate,
+    roads,
     close: async () => {
       await server.stop();
+      for (const road of roads) await road.stop();
       await gate.stop();
       await rm(storage, { recursive: true, force: true });
     },

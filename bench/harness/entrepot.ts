@@ -14,14 +14,24 @@ export const entrepotExists = (): boolean => existsSync(entry);
  */
 export async function startEntrepot(
   sandbox: Sandbox,
-  options: { storage: string; upstream: string; logLevel: 'info' | 'warn' },
+  options: {
+    storage: string;
+    upstreams: readonly string[];
+    logLevel: 'info' | 'warn';
+    /** The default when left out. */
+    maxConnections?: number;
+  },
 ): Promise<Server> {
   const port = await freePort();
   const config = sandbox.path('entrepot.yaml');
+  const { maxConnections } = options;
+  const upstreams = options.upstreams.map((url) => {
+    return JSON.stringify({ url, insecure: true, ...(maxConnections !== undefined && { maxConnections }) });
+  });
   const lines = [
     `listen: 127.0.0.1:${port}`,
     `storage: {path: ${options.storage}}`,
-    `registries: {docker.io: {upstreams: [{url: "${options.upstream}", insecure: true}], tagTtl: 5m}}`,
+    `registries: {docker.io: {upstreams: [${upstreams.join(', ')}], tagTtl: 5m}}`,
     `log: {level: ${options.logLevel}, format: json}`,
   ];
   writeFileSync(config, `${lines.join('\n')}\n`);

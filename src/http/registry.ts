@@ -17,27 +17,22 @@ import { type Headers, sendNotModified, sendWhole, serverTiming } from './respon
 /** Characters of a warning: enough for a reason, little enough for any client's header limit. */
 const longestWarning = 300;
 
+/** What the API stands on. */
+type RegistryApiDeps = {
+  namespaces: Namespaces;
+  manifests: PullManifests;
+  blobs: BlobEndpoint;
+  listings: PullListings;
+  rules: TagRules;
+  pullTimes: PullTimes;
+  now(): number;
+};
+
 /** The distribution-spec's pull API (version 1.1), over what the pull room offers. */
 export class RegistryApi {
-  readonly #deps: {
-    namespaces: Namespaces;
-    manifests: PullManifests;
-    blobs: BlobEndpoint;
-    listings: PullListings;
-    rules: TagRules;
-    pullTimes: PullTimes;
-    now(): number;
-  };
+  readonly #deps: RegistryApiDeps;
 
-  constructor(deps: {
-    namespaces: Namespaces;
-    manifests: PullManifests;
-    blobs: BlobEndpoint;
-    listings: PullListings;
-    rules: TagRules;
-    pullTimes: PullTimes;
-    now(): number;
-  }) {
+  constructor(deps: RegistryApiDeps) {
     this.#deps = deps;
   }
 

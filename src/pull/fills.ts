@@ -16,18 +16,21 @@ export type FillReport = {
   readonly bytes: number;
 };
 
+/** What fills work with, and whom they tell. */
+type FillsDeps = {
+  blobs: BlobStore;
+  files: FillFiles;
+  metadata: Metadata;
+  workers: FillWorkers;
+  downloads: VerifiedDownloads;
+  clock: Clock;
+  log: Log;
+  ended(report: FillReport): void;
+};
+
 /** The downloads under way: one a digest, however many clients ask for it. */
 export class Fills {
-  readonly #deps: {
-    blobs: BlobStore;
-    files: FillFiles;
-    metadata: Metadata;
-    workers: FillWorkers;
-    downloads: VerifiedDownloads;
-    clock: Clock;
-    log: Log;
-    ended(report: FillReport): void;
-  };
+  readonly #deps: FillsDeps;
   readonly #options: { patience: number; sizeLimit: number; concurrency: number };
   readonly #running = new Map<Digest, Fill>();
   readonly #queue: (() => void)[] = [];
@@ -39,19 +42,7 @@ export class Fills {
    * @param options.sizeLimit bytes that a blob of undeclared size may have
    * @param options.concurrency downloads at once; further ones wait their turn
    */
-  constructor(
-    deps: {
-      blobs: BlobStore;
-      files: FillFiles;
-      metadata: Metadata;
-      workers: FillWorkers;
-      downloads: VerifiedDownloads;
-      clock: Clock;
-      log: Log;
-      ended(report: FillReport): void;
-    },
-    options: { patience: number; sizeLimit: number; concurrency: number },
-  ) {
+  constructor(deps: FillsDeps, options: { patience: number; sizeLimit: number; concurrency: number }) {
     this.#deps = deps;
     this.#options = options;
   }

@@ -39,6 +39,8 @@ export async function startProxy(options: ProxyOptions = {}): Promise<RunningPro
   const start = async () => {
     const app = await createEntrepot(makeConfig(storagePath, options), {
       log: logs.log,
+      // No upstream is tried for curiosity's sake unless a test says so.
+      random: () => 0.5,
       ...(clock && { clock }),
     });
     return { app, ...(await app.start()) };

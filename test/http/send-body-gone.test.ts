@@ -16,6 +16,7 @@ test('a connection that is gone before it says so ends the sending', async () =>
       outcome: 'hit' as const,
       upstream: undefined,
       firstByteMs: undefined,
+      origin: undefined,
       read: async (_buffer: Buffer, length: number) => {
         reads += 1;
         if (reads === 2) outgoing.socket?.destroy();

@@ -26,6 +26,7 @@ function contentOf(
     outcome: 'hit',
     upstream: undefined,
     firstByteMs: undefined,
+    origin: undefined,
     read: async (buffer, length, position) => {
       await before(position);
       const end = Math.min(position + Math.min(length, most()), size);

@@ -15,7 +15,7 @@ const { digest } = makeBlob('subject', 1);
 async function scene(...upstreams: ScriptedUpstream[]) {
   const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
   const clock = makeManualClock();
-  const room = new PullListings({ metadata, clock }, { manifestSize: 1_000 });
+  const room = new PullListings({ metadata, clock, random: () => 0.999 }, { manifestSize: 1_000 });
   onTestFinished(async () => {
     room.close();
     await metadata.close();
@@ -134,7 +134,7 @@ test('those who come meanwhile join', async () => {
 });
 
 test('only upstreams that may say what a tag means are asked for tags', async () => {
-  const mirror = scriptedUpstream({}, 'mirror', false);
+  const mirror = scriptedUpstream({}, 'mirror', { tags: false });
   const origin = scriptedUpstream({ listTags: async () => ok(['a']) }, 'origin');
   const { told } = await scene(mirror, origin);
   expect(await told()).toBe('miss a');

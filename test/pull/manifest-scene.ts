@@ -32,7 +32,7 @@ export async function manifestScene(...upstreams: ScriptedUpstream[]) {
   const { log } = captureLog();
   const open = () => {
     const made = new PullManifests(
-      { store: new ManifestStore({ metadata }), clock, log },
+      { store: new ManifestStore({ metadata }), clock, log, random: () => 0.999 },
       { manifestSize: 1_000_000 },
     );
     onTestFinished(() => made.close());

@@ -49,7 +49,7 @@ test('an upstream that fails at once is tried a second time before the client is
 });
 
 test('tags are asked only of the upstreams that may say what a tag means, digests of all in order', async () => {
-  const mirror = scriptedUpstream({ getManifest: async () => bodyOf(fresh) }, 'mirror', false);
+  const mirror = scriptedUpstream({ getManifest: async () => bodyOf(fresh) }, 'mirror', { tags: false });
   const origin = scriptedUpstream({ getManifest: async () => bodyOf(old) }, 'origin');
   const { told } = await manifestScene(mirror, origin);
   expect(await told()).toBe('miss old');
@@ -131,7 +131,7 @@ test('a client that leaves is told so at once, and the fetch goes on for the oth
   const { target, told, metadata } = await manifestScene(upstream);
   const { log } = captureLog();
   const room = new PullManifests(
-    { store: new ManifestStore({ metadata }), clock: makeManualClock(), log },
+    { store: new ManifestStore({ metadata }), clock: makeManualClock(), log, random: () => 0.999 },
     { manifestSize: 1_000_000 },
   );
   const leaver = new AbortController();

@@ -1,5 +1,6 @@
 import type { Registry, ResolvedRepository } from '../../src/pull/registry.ts';
 import type { UpstreamClient } from '../../src/upstream/client.ts';
+import { UpstreamHealth } from '../../src/upstream/health.ts';
 import {
   type ManifestBody,
   type ManifestHead,
@@ -8,6 +9,7 @@ import {
   type UpstreamResult,
 } from '../../src/upstream/result.ts';
 import type { TestManifest } from '../helpers/image.ts';
+import { makeManualClock } from '../helpers/manual-clock.ts';
 import { mustKey } from '../store/contract-metadata.ts';
 
 /** What an upstream may be asked, as `operation reference`. */
@@ -24,11 +26,24 @@ export type ScriptedUpstream = {
   readonly asked: string[];
 };
 
+/** What an upstream is configured with; its health is told only what the test tells it. */
+export type Traits = Partial<Pick<UpstreamClient, 'tags' | 'maxConnections' | 'minSpeed' | 'health'>>;
+
 /** Makes a {@link ScriptedUpstream}. */
-export function scriptedUpstream(answers: Answers = {}, name = 'up', tags = true): ScriptedUpstream {
+export function scriptedUpstream(
+  answers: Answers = {},
+  name = 'up',
+  {
+    tags = true,
+    maxConnections = 1,
+    minSpeed = 0,
+    health = new UpstreamHealth({ clock: makeManualClock(), random: () => 0.999 }),
+  }: Traits = {},
+): ScriptedUpstream {
   const asked: string[] = [];
   const scripted = { answers, asked };
-  const client = new Proxy({ name, tags } as unknown as UpstreamClient, {
+  const traits = { name, tags, maxConnections, minSpeed, health };
+  const client = new Proxy(traits as unknown as UpstreamClient, {
     get(target, property) {
       if (property in target) return Reflect.get(target, property);
       return (...args: unknown[]) => {

@@ -59,7 +59,8 @@ test('a pull that takes longer than the drain time is cut, and the rest is kept 
   await client.received(1_000_000);
   await proxy.close();
   expect(await client.ended).toBe('cut');
-  expect(proxy.files().fills).toHaveLength(1);
+  // The bytes, and the map of which they are.
+  expect(proxy.files().fills.filter((file) => !file.endsWith('.map'))).toHaveLength(1);
 });
 
 test('its log is one JSON object a line, ends with the stop, and holds one line a request', async () => {

@@ -4,6 +4,7 @@ import { download } from '../helpers/download.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeBlob, makeImage, type TestBlob } from '../helpers/image.ts';
 import { request } from '../helpers/request.ts';
+import { patient, severalUpstreamsAndProcess } from '../helpers/several-upstreams.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
 import { startProxyProcess } from '../helpers/start-proxy-process.ts';
 
@@ -40,6 +41,62 @@ test('after a kill -9 mid-download the next start serves the right bytes and fet
   expect(proxy.files().fills).toEqual([]);
   await upstream.refuse();
   expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
+});
+
+test('after a kill -9 at half of a download the next start fetches less than 60 % of it', async () => {
+  const { all, a, proxy, layer, path, downloads, bytes } = await severalUpstreamsAndProcess([size], {
+    configured: [patient, patient],
+  });
+  const stall = a.script({ match: downloads, stallAt: '50%' });
+  const client = download(proxy.url, path, layer.bytes);
+  await stall.reached();
+  await client.received(0.49 * size);
+  await proxy.kill('SIGKILL');
+  const before = bytes();
+  for (const upstream of all) upstream.heal();
+  await proxy.start();
+  expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
+  await settled(proxy, path);
+  expect(bytes() - before).toBeLessThan(0.6 * size);
+});
+
+test('after a kill -9 the half that arrived out of order is not fetched again either', async () => {
+  const { all, a, proxy, layer, path, downloads, bytes } = await severalUpstreamsAndProcess([size], {
+    configured: [patient, patient],
+  });
+  const stall = a.script({ match: downloads, stallAt: '10%', times: 1 });
+  const front = download(proxy.url, path, layer.bytes);
+  await stall.reached();
+  const tail = download(proxy.url, path, layer.bytes.subarray(size / 2), {
+    headers: { range: `bytes=${size / 2}-` },
+  });
+  await tail.received(0.48 * size);
+  expect(front.length).toBeLessThanOrEqual(0.1 * size);
+  await proxy.kill('SIGKILL');
+  const before = bytes();
+  for (const upstream of all) upstream.heal();
+  await proxy.start();
+  expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
+  await settled(proxy, path);
+  expect(bytes() - before).toBeLessThan(0.6 * size);
+});
+
+test('after a kill -9 among parallel ranges the next start fetches what is missing and no more than that', async () => {
+  const whole = 20_000_000;
+  const { all, proxy, layer, path, downloads, bytes } = await severalUpstreamsAndProcess([whole]);
+  for (const upstream of all) upstream.script({ match: downloads, bytesPerSecond: 1_500_000 });
+  const client = download(proxy.url, path, layer.bytes);
+  const halfThere = () => bytes() >= whole / 2;
+  await expect.poll(halfThere, { timeout: 15_000, interval: 10 }).toBe(true);
+  await proxy.kill('SIGKILL');
+  await client.ended;
+  const before = bytes();
+  expect(all.flatMap(({ journal }) => journal.filter(downloads)).length).toBeGreaterThan(2);
+  for (const upstream of all) upstream.heal();
+  await proxy.start();
+  expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
+  await settled(proxy, path);
+  expect(bytes() - before).toBeLessThan(0.6 * whole);
 });
 
 test('a partial file that was damaged while the server was down does not spoil the blob', async () => {

@@ -18,24 +18,23 @@ test('a range of a cold blob is answered before the download is done, with only 
   expect(answer.headers['content-range']).toBe(`bytes 1000-1999/${size}`);
   expect(answer.headers['content-length']).toBe('1000');
   expect(answer.body.equals(layer.bytes.subarray(1000, 2000))).toBe(true);
-  expect(stall.hits).toBe(1);
+  expect(stall.hits).toBeGreaterThan(0);
   stall.release();
   await settled(proxy, path);
-  expect(upstream.journal.count(downloads)).toBe(1);
+  expect(upstream.journal.blobBytes(layer.digest)).toBe(size);
 });
 
-test('a range ahead of the download waits for it instead of starting another', async () => {
+test('a range far into a blob that nobody downloads yet is fetched first, and no byte is fetched twice', async () => {
   const { upstream, proxy, layer, path, downloads } = await coldLayer(size);
   const stall = upstream.script({ match: downloads, stallAt: 5_000_000 });
-  const ahead = request(proxy.url, path, { headers: { range: 'bytes=9000000-9000099' } });
-  await stall.reached();
+  const answer = await request(proxy.url, path, { headers: { range: 'bytes=9000000-9000099' } });
+  expect(upstream.journal.filter(downloads)[0]?.headers.range).toBe('bytes=9000000-');
   stall.release();
-  const answer = await ahead;
   expect(answer.status).toBe(206);
   expect(answer.headers['content-range']).toBe(`bytes 9000000-9000099/${size}`);
   expect(answer.body.equals(layer.bytes.subarray(9_000_000, 9_000_100))).toBe(true);
   await settled(proxy, path);
-  expect(upstream.journal.filter(downloads).map((entry) => entry.headers.range)).toEqual([undefined]);
+  expect(upstream.journal.blobBytes(layer.digest)).toBe(size);
 });
 
 test('parallel open-ended ranges that are aborted after their piece cost one download', async () => {

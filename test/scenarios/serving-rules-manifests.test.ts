@@ -20,8 +20,9 @@ async function scene() {
 /** The headers that describe the content: those that HEAD and GET must agree on. */
 function described({ headers }: Answer): Record<string, unknown> {
   const { date: _date, connection: _connection, 'x-cache': _cache, 'keep-alive': _alive, ...rest } = headers;
-  // Who was asked depends on the moment, as the cache outcome does.
+  // Who was asked and how long it took depend on the moment, as the cache outcome does.
   delete rest['x-upstream'];
+  delete rest['server-timing'];
   return rest;
 }
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { blobPath, coldLayer, repository } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
+import { makeGate, within } from '../helpers/gate.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { filesContaining } from '../helpers/leaks.ts';
 import { ociError, request } from '../helpers/request.ts';
@@ -25,7 +26,8 @@ test.each([
     }
     expect(fault.hits).toBeGreaterThan(0);
     expect(fault.hits).toBeLessThan(10);
-    expect(proxy.files()).toEqual({ blobs: [], fills: [] });
+    // Those who were shown wrong bytes are told at once; the copy that replaces them is judged a moment later.
+    await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
 
     upstream.heal();
     const healed = await request(proxy.url, path);
@@ -43,9 +45,13 @@ test('a small blob that is corrupt once is fetched again before the client notic
 
 test('a client that resumes a corrupt copy does not get its tail', async () => {
   const { upstream, proxy, layer, path, downloads } = await coldLayer(large);
-  upstream.script({ match: downloads, corruptAt: 10 });
-  const first = await request(proxy.url, path);
-  expect(first.complete).toBe(false);
+  const stall = upstream.script({ match: downloads, corruptAt: 10, stallAt: 5_000_000 });
+  const shown = makeGate();
+  const pulling = request(proxy.url, path, { onChunk: () => shown.open() });
+  await within(shown.opened, 'the first bytes');
+  stall.release();
+  const first = await pulling;
+  expect(first).toMatchObject({ status: 200, complete: false });
   const resumed = await request(proxy.url, path, { headers: { range: `bytes=${first.length}-` } });
   expect(resumed.status < 300 && resumed.complete).toBe(false);
   upstream.heal();
