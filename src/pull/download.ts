@@ -28,7 +28,7 @@ export type DownloadPatience = {
 const progressFloor = 64 * 1024;
 
 /** Milliseconds between two looks at the lanes. */
-const tick = 50;
+const tick = 25;
 
 /** Milliseconds below an upstream's `minSpeed` after which a lane is given up. */
 const slowest = 5_000;
@@ -38,6 +38,12 @@ const unknownWorstFirstByte = 2_000;
 
 /** A lane is given up for one that is expected to be this many times quicker with what is left. */
 const muchQuicker = 4;
+
+/** Seconds of work that may be taken from a lane at least, however quick its upstream is to answer. */
+const leastWorth = 0.1;
+
+/** Milliseconds to the first byte assumed of an upstream that was not measured. */
+const usualFirstByte = 150;
 
 type Job = {
   readonly target: ResolvedRepository;
@@ -245,7 +251,7 @@ export class Download {
     run.ended.then(
       (end) => this.#ended(run, choice, end),
       (error: unknown) => {
-        this.#close(run);
+        this.#close(run, choice);
         this.#failure ??= { error };
       },
     );
@@ -266,12 +272,11 @@ export class Download {
     this.#settled.resolve();
   }
 
-  #ended(run: LaneRun, { upstream, reason }: Choice, { position, refusal, complete }: LaneEnd): void {
+  #ended(run: LaneRun, choice: Choice, { position, refusal, complete }: LaneEnd): void {
+    const { upstream } = choice;
     const { fill, sources, digest, target } = this.#job;
     const { start } = run.order;
-    this.#close(run);
-    if (position > start)
-      fill.served.push({ upstream: upstream.name, start, end: position, because: reason });
+    this.#close(run, choice);
     if (complete && fill.arrival.size === undefined) this.#whole = true;
     const short = complete && position < Math.min(run.stop, fill.arrival.size ?? run.stop);
     if (refusal === undefined && !short) return;
@@ -303,7 +308,10 @@ export class Download {
     }
   }
 
-  #close(run: LaneRun): void {
+  #close(run: LaneRun, { upstream: { name }, reason }: Choice): void {
+    const { fill } = this.#job;
+    const { start } = run.order;
+    if (run.position > start) fill.served.push({ upstream: name, start, end: run.position, because: reason });
     this.#lanes.delete(run.order.slot);
     this.#job.fill.arrival.settle(run.order.slot);
     this.#settled.resolve();
@@ -353,5 +361,6 @@ function unavailable(upstream: UpstreamClient, message: string): Refusal {
 
 function laneOf(run: LaneRun): Parameters<typeof secondsLeft>[0] {
   const { slot, upstream } = run.order;
-  return { slot, upstream: upstream.name, position: run.position, stop: run.stop, rate: run.rate };
+  const worth = Math.max(leastWorth, (2 * (upstream.health.firstByteMs ?? usualFirstByte)) / 1000);
+  return { slot, upstream: upstream.name, position: run.position, stop: run.stop, rate: run.rate, worth };
 }

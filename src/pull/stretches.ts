@@ -9,6 +9,8 @@ export type Lane = {
   readonly stop: number;
   /** Bytes a second, measured lately; 0 before its first bytes. */
   readonly rate: number;
+  /** Seconds of work below which nothing is taken from it: what another connection needs to begin. */
+  readonly worth?: number;
 };
 
 /** Bytes for another connection, and the lane that has to end earlier for it. */
@@ -77,7 +79,7 @@ function steal(lanes: readonly Lane[]): Stretch | undefined {
     if (lane.stop - lane.position < 2 * leastSteal.bytes) continue;
     if (slowest === undefined || secondsLeft(lane) > secondsLeft(slowest)) slowest = lane;
   }
-  if (slowest === undefined || secondsLeft(slowest) < leastSteal.seconds) return undefined;
+  if (slowest === undefined || secondsLeft(slowest) < (slowest.worth ?? leastSteal.seconds)) return undefined;
   const at = slowest.position + Math.ceil((slowest.stop - slowest.position) / 2);
   return { start: at, end: slowest.stop, cut: { slot: slowest.slot, at }, urgent: false };
 }

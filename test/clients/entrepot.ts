@@ -23,11 +23,15 @@ export type Server = {
 export async function startEntrepot(
   directory: string,
   upstreams: { dockerHub: string; ghcr: string },
+  options: { maxConnections: number },
 ): Promise<Server> {
   const file = path.join(directory, 'config.yaml');
   const lives: Daemon[] = [];
   const start = async (port: number): Promise<number> => {
-    await writeFile(file, stringify(configuration(path.join(directory, 'storage'), port, upstreams)));
+    await writeFile(
+      file,
+      stringify(configuration(path.join(directory, 'storage'), port, upstreams, options)),
+    );
     const main = path.join(import.meta.dirname, '../../src/main.ts');
     const daemon = startDaemon([process.execPath, main, 'serve', '--config', file]);
     lives.push(daemon);
@@ -50,13 +54,17 @@ function configuration(
   storage: string,
   port: number,
   upstreams: { dockerHub: string; ghcr: string },
+  { maxConnections }: { maxConnections: number },
 ): unknown {
   return {
     listen: `127.0.0.1:${port}`,
     storage: { path: storage },
     registries: {
-      'docker.io': { upstreams: [{ url: upstreams.dockerHub, insecure: true }], tagTtl: '5m' },
-      'ghcr.io': { upstreams: [{ url: upstreams.ghcr, insecure: true }] },
+      'docker.io': {
+        upstreams: [{ url: upstreams.dockerHub, insecure: true, maxConnections }],
+        tagTtl: '5m',
+      },
+      'ghcr.io': { upstreams: [{ url: upstreams.ghcr, insecure: true, maxConnections }] },
     },
     policy: { rules: [{ images: '**', tags: ['latest'], action: 'deny', reason: denialReason }] },
     log: { level: 'info', format: 'json' },

@@ -17,9 +17,10 @@ export type Lab = {
 
 /**
  * Sets a test's surroundings up, and takes everything down when the test has finished, however it did.
- * A failed test gets the logs of the server and of its clients printed.
+ * A failed test gets the logs of the server and of its clients printed. Unless a test says otherwise one blob uses one
+ * connection, so that the requests that an upstream counts are the downloads.
  */
-export async function openLab(test: TestContext): Promise<Lab> {
+export async function openLab(test: TestContext, { maxConnections } = { maxConnections: 1 }): Promise<Lab> {
   const directory = await mkdtemp(path.join(tmpdir(), 'entrepot-clients-'));
   const closers: (() => Promise<void>)[] = [() => rm(directory, { recursive: true, force: true })];
   const logs: (() => string)[] = [];
@@ -37,7 +38,11 @@ export async function openLab(test: TestContext): Promise<Lab> {
     return opened;
   };
   const [dockerHub, ghcr] = await Promise.all([upstream(ports.dockerHub), upstream(ports.ghcr)]);
-  const server = await startEntrepot(directory, { dockerHub: dockerHub.url, ghcr: ghcr.url });
+  const server = await startEntrepot(
+    directory,
+    { dockerHub: dockerHub.url, ghcr: ghcr.url },
+    { maxConnections },
+  );
   closers.push(server.stop);
   logs.push(() => `== server ==\n${server.log()}`);
 
