@@ -79,6 +79,12 @@ export class Arrival {
     return all;
   }
 
+  /** Whether the byte at `position` is shown only once all is verified. */
+  withholds(position: number): boolean {
+    const size = this.#size;
+    return size === undefined || size <= servedWhole || position >= size - heldBack;
+  }
+
   /** How many bytes from `position` on may be read now. */
   readable(position: number): number {
     const size = this.#size;

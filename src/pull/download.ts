@@ -137,6 +137,7 @@ export class Download {
     const at = now();
     const runs = [...this.#lanes.values()].map(({ run }) => run);
     for (const run of runs) {
+      if (run.cancelled) continue;
       const { upstream } = run.order;
       run.measure(at, upstream.minSpeed);
       const better = sources.choose(

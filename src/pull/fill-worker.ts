@@ -58,7 +58,6 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
     case 'close':
       for (const hop of fill.hops.values()) hop.abort();
       fills.delete(command.fill);
-      fill.ingest.save();
       fill.ingest.close();
       reply({ kind: 'done' });
       return;

@@ -73,9 +73,10 @@ export class Fill {
     return this.arrival.verified;
   }
 
-  /** The positions that readers wait at, in ascending order. */
+  /** The positions that readers wait at and that could be shown before the end, in ascending order. */
   get wanted(): readonly number[] {
-    return [...this.#waiting].map(({ position }) => position).sort((a, b) => a - b);
+    const positions = [...this.#waiting].map(({ position }) => position);
+    return positions.filter((position) => !this.arrival.withholds(position)).sort((a, b) => a - b);
   }
 
   /**
@@ -85,6 +86,8 @@ export class Fill {
   restart(): void {
     this.#generation += 1;
     this.served = [];
+    // Who still waits says so again, unless it was given wrong bytes.
+    this.#waiting.clear();
     this.arrival.reset();
   }
 
@@ -98,21 +101,25 @@ export class Fill {
     this.#readers += 1;
     clearTimeout(this.#abandoned);
     let file: Promise<BlobFile | undefined> | undefined;
-    let generation: number | undefined;
+    let given: number | undefined;
+    const check = () => {
+      if (given === undefined || given === this.#generation) return;
+      throw new Error('the bytes given so far were wrong and are fetched again');
+    };
     return {
       read: async (buffer, length, position, signal) => {
-        const available = await this.#available(position, signal, () => {
-          if (generation !== undefined && generation !== this.#generation) {
-            throw new Error('the bytes sent so far were wrong and are fetched again');
-          }
-        });
-        generation = this.#generation;
-        file ??= this.#work.open();
-        const opened = await file;
-        if (opened === undefined) throw this.#failure ?? new Error('the fill has no file');
-        const bytes = await opened.read(buffer, Math.min(length, available), position);
-        if (generation !== this.#generation) throw new Error('the bytes read were found to be wrong');
-        return bytes;
+        for (;;) {
+          const available = await this.#available(position, signal, check);
+          const generation = this.#generation;
+          file ??= this.#work.open();
+          const opened = await file;
+          if (opened === undefined) throw this.#failure ?? new Error('the fill has no file');
+          const bytes = await opened.read(buffer, Math.min(length, available), position);
+          check();
+          if (generation !== this.#generation) continue;
+          given = generation;
+          return bytes;
+        }
       },
       close: async () => {
         this.#readers -= 1;

@@ -96,6 +96,11 @@ export class LaneRun {
     else this.#slowSince ??= now - elapsed;
   }
 
+  /** Whether it was told to end. */
+  get cancelled(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
   /** Ends it where it is. */
   cancel(): void {
     this.#abort.abort(new Error('another connection does this'));

@@ -69,8 +69,9 @@ export class VerifiedDownloads {
     const attempts = [...all.filter((upstream) => !suspected(upstream)), ...order];
     let failure: unknown;
     for (const upstream of attempts) {
-      await slot.reset();
+      // In this order: no reader may be shown what is about to go.
       fill.restart();
+      await slot.reset();
       try {
         await this.#download(fill, target, slot, [upstream]).run(signal);
         if (!suspects.certain) this.#distrust(target, await culpritsOf(slot, suspects));

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import {
   closeSync,
+  fstatSync,
   ftruncateSync,
   openSync,
   readFileSync,
@@ -53,10 +54,17 @@ export class Ingest {
    * @param limit bytes; a map that goes beyond it cannot be of this blob and is dropped
    */
   static open(path: string, digest: Digest, limit: number): Ingest {
-    const descriptor = openSync(path, 'a+');
-    closeSync(descriptor);
-    const arrived = readMap(path, limit);
-    return new Ingest(openSync(path, 'r+'), path, digest, arrived);
+    closeSync(openSync(path, 'a'));
+    const descriptor = openSync(path, 'r+');
+    try {
+      const arrived = readMap(path, limit, fstatSync(descriptor).size);
+      // What a crash left beyond the map is of nobody knows what.
+      ftruncateSync(descriptor, arrived.intervals.at(-1)?.[1] ?? 0);
+      return new Ingest(descriptor, path, digest, arrived);
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
   }
 
   /** What is in the file. */
@@ -116,7 +124,11 @@ export class Ingest {
   /** Closes the file and leaves it, with its map, as it is. */
   close(): void {
     this.#generation += 1;
-    closeSync(this.#descriptor);
+    try {
+      this.save();
+    } finally {
+      closeSync(this.#descriptor);
+    }
   }
 
   #put(position: number, bytes: Buffer): void {
@@ -163,16 +175,29 @@ export class Ingest {
   }
 }
 
-function readMap(path: string, limit: number): RangeSet {
+/** What the map beside `path` says has arrived, as far as it can be true of a file of `size` bytes. */
+function readMap(path: string, limit: number, size: number): RangeSet {
   const map = mapOfFill(path);
   try {
-    const intervals = JSON.parse(readFileSync(map, 'utf8')) as Interval[];
-    const arrived = new RangeSet(intervals);
-    const end = arrived.intervals.at(-1)?.[1] ?? 0;
-    if (end <= limit) return arrived;
+    const intervals: unknown = JSON.parse(readFileSync(map, 'utf8'));
+    if (Array.isArray(intervals) && intervals.every(isInterval)) {
+      const arrived = new RangeSet(intervals.map(([start, end]) => [start, Math.min(end, size)]));
+      if (intervals.every(([, end]) => end <= limit)) return arrived;
+    }
   } catch {
     // Without a map that can be read nothing is known to be there.
   }
   rmSync(map, { force: true });
   return new RangeSet();
+}
+
+function isInterval(value: unknown): value is Interval {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  const [start, end] = value as unknown[];
+  return (
+    Number.isSafeInteger(start) &&
+    Number.isSafeInteger(end) &&
+    0 <= Number(start) &&
+    Number(start) <= Number(end)
+  );
 }
