@@ -11,6 +11,7 @@ import type { FillSlot } from './fill-workers.ts';
 import { Growth } from './growth.ts';
 import type { HedgeBudget } from './hedge-budget.ts';
 import { type LaneEnd, LaneRun } from './lane.ts';
+import { Lanes, plannedLane } from './lanes.ts';
 import { type Refusal, verdictError, weigh } from './outcomes.ts';
 import { imageName, type ResolvedRepository } from './registry.ts';
 import type { Choice, Sources } from './sources.ts';
@@ -33,17 +34,8 @@ const tick = 25;
 /** Milliseconds below an upstream's `minSpeed` after which a lane is given up. */
 const slowest = 5_000;
 
-/** Milliseconds for which the first byte is awaited before another upstream is asked, while nothing is known. */
-const unknownWorstFirstByte = 2_000;
-
 /** A lane is given up for one that is expected to be this many times quicker with what is left. */
 const muchQuicker = 4;
-
-/** Seconds of work that may be taken from a lane at least, however quick its upstream is to answer. */
-const leastWorth = 0.1;
-
-/** Milliseconds to the first byte assumed of an upstream that was not measured. */
-const usualFirstByte = 150;
 
 type Job = {
   readonly target: ResolvedRepository;
@@ -66,7 +58,7 @@ export class Download {
   readonly #log: Log;
   readonly #job: Job;
   readonly #patience: DownloadPatience;
-  readonly #lanes = new Map<number, { run: LaneRun; because: string }>();
+  readonly #lanes = new Lanes();
   readonly #growth = new Growth();
   #settled: PromiseWithResolvers<void> = Promise.withResolvers();
   #failure: { readonly error: unknown } | undefined;
@@ -90,7 +82,7 @@ export class Download {
       await this.#fetch(own);
     } finally {
       ending.abort();
-      await Promise.allSettled([...this.#lanes.values()].map(({ run }) => run.ended));
+      await Promise.allSettled(this.#lanes.all.map((run) => run.ended));
     }
     const found = await slot.verify();
     if (found !== undefined) throw new IntegrityError(digest, found);
@@ -135,17 +127,17 @@ export class Download {
   #look(): void {
     const { fill, sources, now } = this.#job;
     const at = now();
-    const runs = [...this.#lanes.values()].map(({ run }) => run);
+    const runs = this.#lanes.all;
     for (const run of runs) {
       if (run.cancelled) continue;
       const { upstream } = run.order;
       run.measure(at, upstream.minSpeed);
       const better = sources.choose(
         run.stop - run.position,
-        this.#lanesByUpstream(),
+        this.#lanes.byUpstream(),
         (other) => other !== upstream,
       );
-      const left = secondsLeft(laneOf(run));
+      const left = secondsLeft(plannedLane(run));
       const hopeless =
         better !== undefined && left > 1 && left > muchQuicker * ((run.stop - run.position) / better.rate);
       if (run.slowFor(at) >= slowest || (hopeless && run.slowFor(at) > 0)) {
@@ -169,22 +161,13 @@ export class Download {
   #wantedLanes(): number {
     const { fill } = this.#job;
     if (fill.arrival.size === undefined) return 1;
-    const hedge = this.#lateLane() === undefined ? 0 : 1;
+    const hedge = this.#lanes.late(this.#job.now()) === undefined ? 0 : 1;
     const reader = fill.wanted.length > 0 && this.#stretch()?.urgent === true ? 1 : 0;
     return Math.min(laneSlots, Math.max(this.#growth.allowed, this.#lanes.size + Math.max(hedge, reader)));
   }
 
-  /** The one lane whose first byte is later than is usual for its upstream, if a second request may be sent for it. */
-  #lateLane(): LaneRun | undefined {
-    const [only, second] = [...this.#lanes.values()];
-    if (only === undefined || second !== undefined || only.run.begunAt !== undefined) return undefined;
-    const { upstream } = only.run.order;
-    const usual = upstream.health.usualWorstFirstByte() ?? unknownWorstFirstByte;
-    return this.#job.now() - only.run.startedAt > Math.max(tick, usual) ? only.run : undefined;
-  }
-
   #open(signal: AbortSignal): boolean {
-    const late = this.#lateLane();
+    const late = this.#lanes.late(this.#job.now());
     if (late !== undefined) return this.#hedge(late, signal);
     const { fill, sources } = this.#job;
     const { size } = fill.arrival;
@@ -198,7 +181,7 @@ export class Download {
     const stretch = this.#stretch();
     if (stretch === undefined) return false;
     const alone = this.#lanes.size === 0;
-    const choice = sources.choose(stretch.end - stretch.start, this.#lanesByUpstream(), ({ name }) => {
+    const choice = sources.choose(stretch.end - stretch.start, this.#lanes.byUpstream(), ({ name }) => {
       return alone || !sources.isRangeless(name);
     });
     if (choice === undefined) return false;
@@ -210,7 +193,11 @@ export class Download {
   #hedge(late: LaneRun, signal: AbortSignal): boolean {
     const { sources, hedges, hedged } = this.#job;
     const { start, end, upstream } = late.order;
-    const choice = sources.choose(end && end - start, this.#lanesByUpstream(), (other) => other !== upstream);
+    const choice = sources.choose(
+      end && end - start,
+      this.#lanes.byUpstream(),
+      (other) => other !== upstream,
+    );
     if (choice === undefined || !hedges.take()) return false;
     hedged();
     this.#start({ ...choice, reason: `${upstream.name} is late` }, { start, end }, signal);
@@ -221,14 +208,14 @@ export class Download {
     const { fill } = this.#job;
     const { size } = fill.arrival;
     if (size === undefined) return undefined;
-    const lanes = [...this.#lanes.values()].map(({ run }) => laneOf(run));
+    const lanes = this.#lanes.planned();
     return nextStretch({ size, arrived: fill.arrival.arrived(), lanes, wanted: fill.wanted });
   }
 
   #start(choice: Choice, stretch: { start: number; end: number | undefined }, signal: AbortSignal): void {
     const { target, digest, fill, slot: fillSlot, budgets, now, hedges } = this.#job;
     const { upstream } = choice;
-    const slot = this.#freeSlot();
+    const slot = this.#lanes.freeSlot();
     const { size } = fill.arrival;
     fill.arrival.begin(slot, stretch.start, stretch.end ?? size ?? Number.MAX_SAFE_INTEGER);
     hedges.sent();
@@ -242,13 +229,13 @@ export class Download {
         start: stretch.start,
         end: stretch.end === size ? undefined : stretch.end,
         maySkip: this.#lanes.size === 0,
-        expectedRate: this.#rateOf(upstream) ?? choice.rate,
+        expectedRate: this.#lanes.rateOf(upstream) ?? choice.rate,
         budgets: budgets(upstream),
       },
       (lane, total) => this.#begun(lane, total),
       signal,
     );
-    this.#lanes.set(slot, { run, because: choice.reason });
+    this.#lanes.add(run);
     run.ended.then(
       (end) => this.#ended(run, choice, end),
       (error: unknown) => {
@@ -267,7 +254,7 @@ export class Download {
       if (lane.stop > total) fill.arrival.progress.cut(lane.order.slot, total);
     }
     // The first to answer has won: whoever was asked for the same bytes is not needed any more.
-    for (const { run } of this.#lanes.values()) {
+    for (const run of this.#lanes.all) {
       if (run !== lane && run.order.start === lane.order.start && run.begunAt === undefined) run.cancel();
     }
     this.#settled.resolve();
@@ -304,7 +291,7 @@ export class Download {
 
   /** Lets the lane that was cut short for `run` have its bytes back. */
   #giveBack({ order: { start }, stop }: LaneRun): void {
-    for (const { run } of this.#lanes.values()) {
+    for (const run of this.#lanes.all) {
       if (run.stop === start) this.#job.fill.arrival.progress.cut(run.order.slot, stop);
     }
   }
@@ -313,7 +300,7 @@ export class Download {
     const { fill } = this.#job;
     const { start } = run.order;
     if (run.position > start) fill.served.push({ upstream: name, start, end: run.position, because: reason });
-    this.#lanes.delete(run.order.slot);
+    this.#lanes.remove(run);
     this.#job.fill.arrival.settle(run.order.slot);
     this.#settled.resolve();
   }
@@ -330,38 +317,9 @@ export class Download {
       this.#settled = Promise.withResolvers();
     }
   }
-
-  /** What connections of this download to an upstream bring at present, each. */
-  #rateOf(upstream: UpstreamClient): number | undefined {
-    const runs = [...this.#lanes.values()].map(({ run }) => run);
-    const rates = runs.flatMap((run) =>
-      run.order.upstream === upstream && run.begunAt !== undefined ? [run.rate] : [],
-    );
-    return rates.length === 0 ? undefined : rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
-  }
-
-  #freeSlot(): number {
-    for (let slot = 0; slot < laneSlots; slot += 1) if (!this.#lanes.has(slot)) return slot;
-    throw new Error('no lane is free');
-  }
-
-  #lanesByUpstream(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>();
-    for (const { run } of this.#lanes.values()) {
-      const { name } = run.order.upstream;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-    return counts;
-  }
 }
 
 function unavailable(upstream: UpstreamClient, message: string): Refusal {
   const cause = new UpstreamError(message, { upstream: upstream.name, op: 'get-blob' });
   return { kind: 'unavailable', upstream: upstream.name, cause };
-}
-
-function laneOf(run: LaneRun): Parameters<typeof secondsLeft>[0] {
-  const { slot, upstream } = run.order;
-  const worth = Math.max(leastWorth, (2 * (upstream.health.firstByteMs ?? usualFirstByte)) / 1000);
-  return { slot, upstream: upstream.name, position: run.position, stop: run.stop, rate: run.rate, worth };
 }

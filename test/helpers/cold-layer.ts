@@ -1,4 +1,5 @@
 import { vi } from 'vitest';
+import type { UpstreamConfig } from '../../src/config/config.ts';
 import { type FakeUpstream, type FakeUpstreamOptions, startFakeUpstream } from './fake-upstream.ts';
 import { makeImage, type TestBlob, type TestImage } from './image.ts';
 import type { JournalFilter } from './journal.ts';
@@ -24,14 +25,22 @@ export type ColdLayer = {
 /** Sets the usual scene: registry `ghcr.io`, repository {@link repository}, tag `v1`, one layer of `size` bytes. */
 export async function coldLayer(
   size: number,
-  options: ProxyOptions & { upstream?: FakeUpstreamOptions; prepare?: (image: TestImage) => void } = {},
+  options: ProxyOptions & {
+    upstream?: FakeUpstreamOptions;
+    /** What the upstream is configured with. */
+    configured?: Partial<UpstreamConfig>;
+    prepare?: (image: TestImage) => void;
+  } = {},
 ): Promise<ColdLayer> {
-  const { upstream: upstreamOptions, prepare, ...proxyOptions } = options;
+  const { upstream: upstreamOptions, configured, prepare, ...proxyOptions } = options;
   const upstream = await startFakeUpstream(upstreamOptions);
   const image = makeImage({ layers: [size] });
   upstream.add(repository, image, 'v1');
   prepare?.(image);
-  const proxy = await startProxy({ registries: { 'ghcr.io': upstream }, ...proxyOptions });
+  const proxy = await startProxy({
+    registries: { 'ghcr.io': { url: upstream.url, ...configured } },
+    ...proxyOptions,
+  });
   const [layer] = image.layers;
   if (!layer) throw new Error('the image has no layer');
   await mustGet(proxy.url, manifestPath('v1'));

@@ -1,9 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import { Fill } from '../../src/pull/fill.ts';
-import { type FillProgress, readable } from '../../src/pull/fill-messages.ts';
 import { Ingest } from '../../src/store/ingest.ts';
 import { openFile } from '../../src/store/open-file.ts';
 import { within } from '../helpers/gate.ts';
@@ -14,13 +14,20 @@ import { type Reading, readRange } from './reading.ts';
 
 /** One blob that is streamed but for its last piece, and one that is held back entirely. */
 const content = { large: seededBytes('large', 4_700_000), small: seededBytes('small', 200_000) };
+/** Other copies, of which every byte is wrong. */
+const inverted = { large: invert(content.large), small: invert(content.small) };
 const held = 512 * 1024;
+
+/** How many connections bring the blob at one time, at most. */
+const lanes = 3;
 
 type Action =
   | { readonly kind: 'join'; readonly from: number; readonly to: number; readonly step: number }
-  | { readonly kind: 'arrive'; readonly share: number }
+  | { readonly kind: 'open'; readonly lane: number; readonly at: number }
+  | { readonly kind: 'arrive'; readonly lane: number; readonly share: number }
+  | { readonly kind: 'cut'; readonly lane: number }
   | { readonly kind: 'leave'; readonly which: number }
-  | { readonly kind: 'cut' | 'abort' }
+  | { readonly kind: 'crash' | 'wrong' }
   | { readonly kind: 'pause'; readonly turns: number };
 
 /** A part of a whole; whole thousandths, since most doubles between 0 and 1 are next to nothing. */
@@ -36,63 +43,118 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       step: fc.constantFrom(60_000, 400_000, 5_000_000),
     }),
   },
-  { weight: 5, arbitrary: fc.record({ kind: fc.constant('arrive' as const), share }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('open' as const),
+      lane: fc.nat(lanes - 1),
+      at: fc.oneof(share, fc.constant(0)),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant('arrive' as const), lane: fc.nat(lanes - 1), share }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), lane: fc.nat(lanes - 1) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), which: fc.nat(9) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('crash' as const, 'wrong' as const) }) },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constant('pause' as const), turns: fc.integer({ min: 1, max: 6 }) }),
   },
 );
 
-/** A download whose every step the test takes: a real file, really hashed, its front published as a worker does. */
+/**
+ * A download whose every step the test takes: a real file, really hashed, into which several connections write where
+ * the test says, as a worker does. After a wrong copy was found out the right one is brought.
+ */
 class ScriptedDownload {
   readonly fill: Fill;
   readonly #ending = Promise.withResolvers<void>();
   readonly #path: string;
-  readonly #sent: Buffer;
   readonly #digest: Digest;
+  readonly #right: Buffer;
+  readonly #open = new Set<number>();
+  #sent: Buffer;
   #ingest: Ingest;
   over = false;
 
-  private constructor(path: string, digest: Digest, sent: Buffer, ingest: Ingest) {
+  private constructor(path: string, right: Buffer, sent: Buffer) {
     this.#path = path;
-    this.#digest = digest;
+    this.#right = right;
+    this.#digest = digestOf(right);
     this.#sent = sent;
-    this.#ingest = ingest;
+    this.#ingest = Ingest.open(path, this.#digest, sent.length);
     const run = (_fill: Fill, signal: AbortSignal) => {
       signal.addEventListener('abort', () => this.#end(signal.reason));
       return this.#ending.promise;
     };
-    this.fill = new Fill(digest, sent.length, { run, open: () => openFile(path) }, { patience: 60_000 });
+    this.fill = new Fill(
+      this.#digest,
+      sent.length,
+      { run, open: () => openFile(path) },
+      { patience: 60_000 },
+    );
   }
 
-  static async begin(path: string, digest: Digest, sent: Buffer): Promise<ScriptedDownload> {
-    return new ScriptedDownload(path, digest, sent, await Ingest.open(path, digest, sent.length));
+  static begin(path: string, right: Buffer, sent: Buffer): ScriptedDownload {
+    return new ScriptedDownload(path, right, sent);
   }
 
-  arrive(bytes: number): void {
+  /** A connection begins. */
+  open(lane: number, start: number): void {
+    if (this.over || this.#open.has(lane)) return;
+    this.#open.add(lane);
+    this.fill.arrival.begin(lane, start, this.#sent.length);
+  }
+
+  /** A connection brings bytes, of its own copy where others were before. */
+  arrive(lane: number, bytes: number): void {
+    if (this.over || !this.#open.has(lane)) return;
+    const { progress } = this.fill.arrival;
+    const position = progress.position(lane);
+    const piece = this.#sent.subarray(position, position + bytes);
+    this.#ingest.write(position, piece);
+    progress.advance(lane, position + piece.length);
+  }
+
+  /** A connection breaks. */
+  cut(lane: number): void {
+    if (this.over || !this.#open.delete(lane)) return;
+    this.fill.arrival.settle(lane);
+  }
+
+  /** All connections break, and the file is opened anew with what its map says. */
+  crash(): void {
     if (this.over) return;
-    const { written } = this.#ingest;
-    this.#ingest.append(this.#sent.subarray(written, written + bytes));
-    this.#publish();
-  }
-
-  /** The connection breaks, and the download continues where it was. */
-  async cut(): Promise<void> {
-    if (this.over) return;
+    for (const lane of [...this.#open]) this.cut(lane);
+    const { intervals } = this.fill.arrival.arrived();
+    this.#ingest.save();
     this.#ingest.close();
-    this.#ingest = await Ingest.open(this.#path, this.#digest, this.#sent.length);
-    this.#publish();
+    this.#ingest = Ingest.open(this.#path, this.#digest, this.#sent.length);
+    expect(this.#ingest.arrived).toEqual(intervals);
+  }
+
+  /** The bytes so far are found wrong and thrown away; the right ones come from here on. */
+  throwAway(): void {
+    if (this.over) return;
+    for (const lane of [...this.#open]) this.cut(lane);
+    this.fill.restart();
+    this.#ingest.reset();
+    this.#sent = this.#right;
   }
 
   /** The rest arrives and is verified. */
-  finish(): void {
+  async finish(): Promise<void> {
     if (this.over) return;
-    this.arrive(this.#sent.length);
+    for (const lane of [...this.#open]) this.cut(lane);
+    this.open(0, 0);
+    this.arrive(0, this.#sent.length);
+    this.cut(0);
     try {
-      this.#ingest.verify();
-      this.#progress.publish(this.#ingest.written);
+      await this.#ingest.verify();
+      if (this.over) return;
+      this.fill.arrival.verify();
       this.#end(undefined);
     } catch (error) {
       this.#end(error);
@@ -105,15 +167,6 @@ class ScriptedDownload {
     this.#ingest.close();
     if (failure === undefined) this.#ending.resolve();
     else this.#ending.reject(failure);
-  }
-
-  get #progress(): FillProgress {
-    return this.fill.progress;
-  }
-
-  #publish(): void {
-    const front = readable(this.#ingest.written, this.#sent.length);
-    if (front > 0) this.#progress.publish(front);
   }
 }
 
@@ -131,26 +184,28 @@ function joinFill(fill: Fill, size: number, { from, to, step }: Extract<Action, 
   return { range: { start, end }, leave, reading };
 }
 
-test('any interleaving of readers, bytes, cuts, aborts and endings gives each reader the right bytes or an error', async () => {
+test('any interleaving of readers, connections, crashes, refetches, aborts and endings gives each reader the right bytes or an error', async () => {
   const folder = await temporaryDirectory();
   let runs = 0;
-  const seen = { right: 0, wrong: 0, aborted: 0, complete: 0, failed: 0 };
+  const seen = { right: 0, wrong: 0, replaced: 0, aborted: 0, complete: 0, failed: 0, unaware: 0, cut: 0 };
   await fc.assert(
     fc.asyncProperty(
       fc.array(action, { minLength: 3, maxLength: 25 }),
       fc.constantFrom('large' as const, 'large' as const, 'small' as const),
-      fc.constantFrom('right' as const, 'wrong' as const, 'abort' as const),
+      fc.constantFrom('right' as const, 'wrong' as const, 'replaced' as const, 'abort' as const),
       share,
       async (actions, which, ending, where) => {
         const right = content[which];
         const size = right.length;
-        const sent = Buffer.from(right);
+        const sent = Buffer.from(ending === 'replaced' ? inverted[which] : right);
         if (ending === 'wrong') {
           const index = Math.min(size - 1, Math.floor(where * size));
           sent[index] = (sent[index] ?? 0) ^ 1;
         }
-        const download = await ScriptedDownload.begin(join(folder, `${runs++}`), digestOf(right), sent);
+        const path = join(folder, `${runs++}`);
+        const download = ScriptedDownload.begin(path, right, sent);
         const { fill } = download;
+        download.open(0, 0);
         const readers: Reader[] = [];
         const abortAt =
           ending === 'abort' ? Math.min(actions.length - 1, Math.floor(where * actions.length)) : -1;
@@ -160,14 +215,23 @@ test('any interleaving of readers, bytes, cuts, aborts and endings gives each re
             case 'join':
               readers.push(joinFill(fill, size, step));
               break;
+            case 'open':
+              download.open(step.lane, Math.floor(step.at * (size - 1)));
+              break;
             case 'arrive':
-              download.arrive(Math.floor(step.share * size * 0.4));
+              download.arrive(step.lane, Math.floor(step.share * size * 0.4));
+              break;
+            case 'cut':
+              download.cut(step.lane);
               break;
             case 'leave':
               readers[step.which % Math.max(1, readers.length)]?.leave.abort(new Error('left'));
               break;
-            case 'cut':
-              await download.cut();
+            case 'crash':
+              download.crash();
+              break;
+            case 'wrong':
+              if (ending === 'replaced') download.throwAway();
               break;
             case 'pause':
               for (let pause = 0; pause < step.turns; pause++) await new Promise(setImmediate);
@@ -177,23 +241,37 @@ test('any interleaving of readers, bytes, cuts, aborts and endings gives each re
           }
         }
         // Some are still waiting when it ends, and one comes after.
-        download.finish();
+        if (ending === 'replaced') {
+          for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+          download.throwAway();
+        }
+        await download.finish();
         readers.push(joinFill(fill, size, { kind: 'join', from: 0, to: 1, step: 1_000_000 }));
         const stored = await fill.done.then(
           () => true,
           () => false,
         );
-        expect(stored).toBe(ending === 'right');
+        expect(stored).toBe(ending === 'right' || ending === 'replaced');
+        if (stored) expect((await readFile(path)).equals(right)).toBe(true);
         const readings = await within(Promise.all(readers.map(({ reading }) => reading)), 'every reader');
         for (const [index, { bytes, failure }] of readings.entries()) {
           const { range, leave } = readers[index] as Reader;
-          expect(bytes.equals(sent.subarray(range.start, range.start + bytes.length))).toBe(true);
+          const due = right.subarray(range.start, range.start + bytes.length);
+          const wrongAsSent = bytes.equals(sent.subarray(range.start, range.start + bytes.length));
+          // Of one copy, never of two; and the last piece of no copy but the right one.
+          expect(bytes.equals(due) || wrongAsSent).toBe(true);
           if (failure === undefined) expect(bytes.length).toBe(range.end - range.start);
-          if (failure === undefined && !stored && bytes.length > 0) {
-            // Nothing of the piece that is held back may have been given out.
-            expect(range.end).toBeLessThanOrEqual(which === 'small' ? 0 : size - held);
+          const shown = which === 'small' ? 0 : size - held;
+          if (range.start + bytes.length > shown && bytes.length > 0) {
+            expect(bytes.equals(due)).toBe(true);
+            expect(stored).toBe(true);
           }
-          if (stored && !leave.signal.aborted) expect(failure).toBeUndefined();
+          if (stored && !leave.signal.aborted && ending === 'right') expect(failure).toBeUndefined();
+          // Who fails although the blob is right was given bytes of the wrong copy.
+          if (stored && !leave.signal.aborted && failure !== undefined)
+            expect(bytes.length, String(failure)).toBeGreaterThan(0);
+          if (ending === 'replaced' && failure !== undefined && !leave.signal.aborted) seen.cut += 1;
+          if (ending === 'replaced' && failure === undefined && bytes.length > shown) seen.unaware += 1;
           seen[failure === undefined ? 'complete' : 'failed'] += 1;
         }
         seen[ending === 'abort' ? 'aborted' : ending] += 1;
@@ -205,3 +283,7 @@ test('any interleaving of readers, bytes, cuts, aborts and endings gives each re
   // Every kind of ending was met, so that the property is about all of them.
   for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);
 });
+
+function invert(bytes: Buffer): Buffer {
+  return Buffer.from(bytes.map((byte) => byte ^ 0xff));
+}

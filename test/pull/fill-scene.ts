@@ -4,14 +4,18 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { PullBlobs } from '../../src/pull/blobs.ts';
 import { FillWorkers } from '../../src/pull/fill-workers.ts';
 import { type FillReport, Fills } from '../../src/pull/fills.ts';
+import { HedgeBudget } from '../../src/pull/hedge-budget.ts';
 import { keyOf, type ResolvedRepository } from '../../src/pull/registry.ts';
+import { VerifiedDownloads } from '../../src/pull/verified-downloads.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
 import { FillFiles } from '../../src/store/fill-files.ts';
 import { type Layout, storageLayout } from '../../src/store/layout.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
 import { SqliteMetadata } from '../../src/store/sqlite-metadata.ts';
 import { UpstreamClient } from '../../src/upstream/client.ts';
-import { captureLog } from '../helpers/capture-log.ts';
+import { UpstreamHealth } from '../../src/upstream/health.ts';
+import type { UpstreamOptions } from '../../src/upstream/upstream-options.ts';
+import { type CapturedLog, captureLog } from '../helpers/capture-log.ts';
 import { within } from '../helpers/gate.ts';
 import { openFilesUnder } from '../helpers/leaks.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
@@ -27,40 +31,84 @@ export type FillScene = {
   readonly target: ResolvedRepository;
   /** What was told of each fill that ended. */
   readonly reports: FillReport[];
+  /** The upstreams, of which wrong bytes were told, in that order. */
+  readonly distrusted: string[];
+  /** The clients of the upstreams, as given. */
+  readonly upstreams: readonly UpstreamClient[];
+  readonly log: CapturedLog;
   /** Gives the repository leave to read a blob. */
   allow(digest: Digest, size: number | undefined): Promise<void>;
 };
 
-type Options = Partial<ConstructorParameters<typeof Fills>[1]> & { root?: string; threads?: number };
+type Options = Partial<ConstructorParameters<typeof Fills>[1]> & {
+  root?: string;
+  threads?: number;
+  /** How patient its downloads are. */
+  download?: ConstructorParameters<typeof VerifiedDownloads>[1]['patience'];
+  /** Failures in a row after which an upstream is left alone. */
+  failures?: number;
+  /** What each upstream is configured with, in the order of their origins. */
+  configured?: readonly Partial<UpstreamOptions>[];
+};
 
 /** Builds a {@link FillScene} whose repository `ghcr.io/org/app` is fetched from these origins, in order. */
 export async function fillScene(origins: readonly string[], options: Options = {}): Promise<FillScene> {
-  const { root = await temporaryDirectory(), threads = 1, ...deviating } = options;
+  const {
+    root = await temporaryDirectory(),
+    threads = 1,
+    download = { rounds: 4, pause: 1 },
+    configured = [],
+    failures = 3,
+    ...deviating
+  } = options;
   const layout = storageLayout(root);
   const metadata = SqliteMetadata.open(layout.index);
   const files = new FillFiles(layout);
   await files.prepare(0);
   const store = new DiskBlobStore(layout);
   const workers = new FillWorkers({ threads });
-  const { log } = captureLog();
+  const captured = captureLog();
+  const { log } = captured;
   const clock = systemClock;
   const reports: FillReport[] = [];
+  const distrusted: string[] = [];
+  const random = () => 0.999;
+  const downloads = new VerifiedDownloads(
+    {
+      log,
+      random,
+      hedges: new HedgeBudget(),
+      budgets: () => [],
+      hedged: () => undefined,
+      distrusted: (name) => distrusted.push(name),
+    },
+    { patience: download },
+  );
   const fills = new Fills(
-    { blobs: store, files, metadata, workers, clock, log, ended: (report) => reports.push(report) },
+    {
+      blobs: store,
+      files,
+      metadata,
+      workers,
+      downloads,
+      clock,
+      log,
+      ended: (report) => reports.push(report),
+    },
     {
       patience: 60_000,
       sizeLimit: 100_000_000,
       concurrency: 8,
-      download: { rounds: 4, pause: 1 },
       ...deviating,
     },
   );
-  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock });
-  const upstreams = origins.map((url) => {
+  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock, random });
+  const upstreams = origins.map((url, index) => {
     const timeouts = { connectTimeout: 20_000, headersTimeout: 20_000, stallTimeout: 20_000 };
+    const health = new UpstreamHealth({ clock, random }, { breaker: { failures } });
     return new UpstreamClient(
-      { log, clock, observe: () => undefined },
-      { url, tags: true, insecure: true, userAgent: 'test', ...timeouts },
+      { log, clock, health, observe: () => undefined },
+      { url, tags: true, insecure: true, userAgent: 'test', ...timeouts, ...configured[index] },
     );
   });
   const { repository } = mustKey('ghcr.io', 'org/app');
@@ -83,6 +131,9 @@ export async function fillScene(origins: readonly string[], options: Options = {
     metadata,
     target,
     reports,
+    distrusted,
+    upstreams,
+    log: captured,
     allow: (digest, size) => metadata.putLink(keyOf(target), digest, size),
   };
 }

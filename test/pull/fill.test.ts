@@ -93,7 +93,6 @@ test('before the digest is right the last piece is not given out', async () => {
   expect(await read(reader, position - 10)).toHaveLength(10);
   const waiting = read(reader, position);
   await new Promise(setImmediate);
-  expect(fill.wanted).toEqual([position]);
   fill.arrival.settle(0);
   fill.arrival.verify();
   expect(await within(waiting, 'the last piece')).toHaveLength(100);
@@ -128,12 +127,16 @@ test('when the bytes were wrong who was given some is cut off, and who was given
   const unaware = read(waiting, 2_000);
   await new Promise(setImmediate);
   fill.restart();
+  // Who is cut off waits for nothing any more: the next copy does not begin where that was.
+  expect(fill.wanted).not.toContain(1_000);
   expect(await within(cut, 'the one who was given some')).toBeInstanceOf(Error);
   await expect(read(given, 100)).rejects.toThrow('wrong');
   bytes.copy(content);
   fill.arrival.begin(0, 0, size);
   bring(3_000);
-  expect((await within(unaware, 'the one who was given none')).equals(bytes.subarray(2_000, 2_100))).toBe(true);
+  expect((await within(unaware, 'the one who was given none')).equals(bytes.subarray(2_000, 2_100))).toBe(
+    true,
+  );
   expect((await read(late, 0)).equals(bytes.subarray(0, 100))).toBe(true);
   await expect(read(given, 0), 'not even from the start').rejects.toThrow('wrong');
 });

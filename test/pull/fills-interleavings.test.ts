@@ -109,55 +109,103 @@ async function visit(
   }
 }
 
-test('whatever one upstream does, each client gets the right bytes or an error, and only the right blob is kept', async () => {
-  const upstream = await startFakeUpstream();
-  const scene = await fillScene([upstream.url], { threads: 2 });
-  let runs = 0;
-  const seen = { stored: 0, failed: 0 };
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(client, { minLength: 1, maxLength: 5 }),
-      fc.constantFrom(1, 70_000, 5_000_000),
-      fc.boolean(),
-      mishaps,
-      lasting,
-      share,
-      async (clients, size, sizeKnown, faults, last, at) => {
-        const blob = makeBlob(`run-${runs++}`, size);
-        const { digest } = blob;
-        upstream.content.addBlob('org/app', blob);
-        await scene.allow(digest, sizeKnown ? size : undefined);
-        const match = { kind: 'blob', method: 'GET', reference: digest } as const;
-        if (last !== 'none') upstream.script({ match, ...faultOf(last, at, size) });
-        // The latest script that matches wins, so the first to happen is put in place last.
-        for (const fault of faults.toReversed()) {
-          upstream.script({ match, ...faultOf(fault.kind, fault.at, size) });
-        }
-        const visits = Promise.all(clients.map((one) => visit(scene, digest, size, one)));
-        const outcomes = await within(
-          visits,
-          () => `every client in\n${upstream.journal.toString()}`,
-          25_000,
-        );
-        await scene.fills.find(digest)?.done.catch(() => undefined);
-        const stored = (await scene.store.size(digest)) !== undefined;
-        seen[stored ? 'stored' : 'failed'] += 1;
+/** What one upstream does wrong: some things once, in this order, then one for good. */
+type Conduct = { readonly passing: readonly Passing[]; readonly last: string; readonly at: number };
+const conduct: fc.Arbitrary<Conduct> = fc.record({ passing: mishaps, last: lasting, at: share });
 
-        for (const { bytes, failure, range, left } of outcomes) {
-          const due = blob.bytes.subarray(range.start, range.end);
-          if (failure === undefined) {
-            expect(bytes.length).toBe(due.length);
-            // Only of a front piece may wrong bytes have been given out: the last piece is held back.
-            if (stored || range.end > size - held) expect(bytes.equals(due)).toBe(true);
-          }
-          if (last === 'none' && !left) expect(failure).toBeUndefined();
+type Run = {
+  readonly clients: readonly Client[];
+  readonly size: number;
+  readonly sizeKnown: boolean;
+  /** By upstream. */
+  readonly conducts: readonly Conduct[];
+  /** Bytes a second of each answer; `undefined`: as fast as it can. */
+  readonly pace: number | undefined;
+};
+
+/** Upstreams in front of one scene, which run after run are as if they had never been heard of. */
+async function openScene(count: number) {
+  const upstreams = await Promise.all(Array.from({ length: count }, () => startFakeUpstream()));
+  const scene = await fillScene(
+    upstreams.map(({ url }) => url),
+    { threads: 2, failures: 100, configured: upstreams.map(() => ({ maxConnections: 3 })) },
+  );
+  const unknown = scene.upstreams.map(({ health }) => health.snapshot());
+  let runs = 0;
+  const seen = { stored: 0, failed: 0, parallel: 0 };
+  return {
+    scene,
+    seen,
+    /** Lets the clients come, and checks what became of them and of the blob. */
+    async run({ clients, size, sizeKnown, conducts, pace }: Run): Promise<void> {
+      const blob = makeBlob(`run-${runs++}`, size);
+      const { digest } = blob;
+      for (const [index, { health }] of scene.upstreams.entries())
+        health.restore(unknown[index] ?? health.snapshot());
+      await scene.allow(digest, sizeKnown ? size : undefined);
+      const match = { kind: 'blob', method: 'GET', reference: digest } as const;
+      const paced = pace === undefined ? {} : { bytesPerSecond: pace };
+      for (const [index, upstream] of upstreams.entries()) {
+        const { passing = [], last = 'none', at = 0 } = conducts[index] ?? {};
+        upstream.content.addBlob('org/app', blob);
+        upstream.script({ match, ...paced, ...(last !== 'none' && faultOf(last, at, size)) });
+        // The latest script that matches wins, so the first to happen is put in place last.
+        for (const fault of passing.toReversed()) {
+          upstream.script({ match, ...paced, ...faultOf(fault.kind, fault.at, size) });
         }
-        if (last === 'none') expect(stored).toBe(true);
-        if (stored) expect(digestOf(await readFile(scene.layout.blob(digest)))).toBe(digest);
-        expect(filesUnder(scene.layout.fills)).toEqual([]);
+      }
+      const journals = () => upstreams.map(({ journal }) => journal.toString()).join('\n---\n');
+      const visits = Promise.all(clients.map((one) => visit(scene, digest, size, one)));
+      const outcomes = await within(visits, () => `every client in\n${journals()}`, 25_000);
+      await scene.fills.find(digest)?.done.catch(() => undefined);
+      const stored = (await scene.store.size(digest)) !== undefined;
+      seen[stored ? 'stored' : 'failed'] += 1;
+      if (upstreams.some(({ journal }) => journal.mostAtOnce(match) > 1)) seen.parallel += 1;
+
+      const lies = conducts.some(({ last }) => last.startsWith('corrupt') || last === 'truncated');
+      for (const { bytes, failure, range, left } of outcomes) {
+        const due = blob.bytes.subarray(range.start, range.end);
+        if (failure === undefined) {
+          expect(bytes.length).toBe(due.length);
+          // Only of a front piece may wrong bytes have been given out, and only where an upstream lied.
+          if (!lies || range.end > size - held) expect(bytes.equals(due)).toBe(true);
+        }
+        if (!lies && !left && conducts.some(({ last }) => last === 'none')) expect(failure).toBeUndefined();
+      }
+      // One that is right is enough, unless another said first how large the blob is, and that was wrong.
+      const misled = !sizeKnown && conducts.some(({ last }) => last === 'truncated');
+      const one = conducts.some(({ last }) => last === 'none' || last === 'corrupt once');
+      if (one && !misled) expect(stored, journals()).toBe(true);
+      if (stored) expect(digestOf(await readFile(scene.layout.blob(digest)))).toBe(digest);
+      // Nobody who is right is ever blamed.
+      const blamed = scene.upstreams.filter(({ health }) => health.barFor('content')?.kind === 'quarantined');
+      for (const { name } of blamed) {
+        const { last = 'none' } = conducts[upstreams.findIndex(({ host }) => host === name)] ?? {};
+        expect(['corrupt', 'corrupt once', 'truncated']).toContain(last);
+      }
+      expect(filesUnder(scene.layout.fills)).toEqual([]);
+      for (const upstream of upstreams) {
         upstream.heal();
         upstream.journal.clear();
-      },
+      }
+    },
+  };
+}
+
+const clientsOf = fc.array(client, { minLength: 1, maxLength: 5 });
+
+test('whatever one upstream does, each client gets the right bytes or an error, and only the right blob is kept', async () => {
+  const { scene, seen, run } = await openScene(1);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        clients: clientsOf,
+        size: fc.constantFrom(1, 70_000, 5_000_000),
+        sizeKnown: fc.boolean(),
+        conducts: fc.tuple(conduct),
+        pace: fc.constant(undefined),
+      }),
+      run,
     ),
     { numRuns: 60 },
   );
@@ -165,3 +213,44 @@ test('whatever one upstream does, each client gets the right bytes or an error, 
   expect(seen.failed).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);
 });
+
+test('whatever several upstreams do, one that is right is enough, and only those that lie are blamed', async () => {
+  const { scene, seen, run } = await openScene(3);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        clients: clientsOf,
+        size: fc.constantFrom(70_000, 5_000_000),
+        sizeKnown: fc.boolean(),
+        conducts: fc.array(conduct, { minLength: 3, maxLength: 3 }),
+        pace: fc.constant(undefined),
+      }),
+      run,
+    ),
+    { numRuns: 50 },
+  );
+  expect(seen.stored).toBeGreaterThan(0);
+  expect(openFilesUnder(scene.layout.fills)).toEqual([]);
+});
+
+test('the same holds while several connections to several upstreams bring parts of it at once', async () => {
+  const { scene, seen, run } = await openScene(2);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        clients: clientsOf,
+        size: fc.constant(6_000_000),
+        sizeKnown: fc.boolean(),
+        conducts: fc.tuple(
+          conduct,
+          conduct.map((each) => ({ ...each, last: 'none' })),
+        ),
+        pace: fc.constant(1_200_000),
+      }),
+      run,
+    ),
+    { numRuns: 4 },
+  );
+  expect(seen.parallel).toBeGreaterThan(0);
+  expect(openFilesUnder(scene.layout.fills)).toEqual([]);
+}, 60_000);

@@ -1,7 +1,9 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { neverAborted } from '../../src/lib/abort.ts';
 import { keyOf } from '../../src/pull/registry.ts';
+import { mapOfFill } from '../../src/store/layout.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { within } from '../helpers/gate.ts';
 import { makeBlob, type TestBlob } from '../helpers/image.ts';
@@ -24,6 +26,18 @@ function start({ fills, target }: Pick<FillScene, 'fills' | 'target'>, blob: Tes
   return fills.join(target, blob.digest, sizeKnown ? blob.bytes.length : undefined);
 }
 
+/** Leaves these parts of a blob as an earlier run does that was interrupted. */
+async function leave(
+  { layout }: Pick<FillScene, 'layout'>,
+  { digest, bytes }: TestBlob,
+  parts: readonly (readonly [number, number])[],
+): Promise<void> {
+  const file = Buffer.alloc(parts.at(-1)?.[1] ?? 0);
+  for (const [from, to] of parts) bytes.copy(file, from, from, to);
+  await writeFile(layout.fill(digest), file);
+  await writeFile(mapOfFill(layout.fill(digest)), JSON.stringify(parts));
+}
+
 const downloadsOf = (blob: TestBlob) => ({ kind: 'blob', method: 'GET', reference: blob.digest }) as const;
 
 test.each([true, false])(
@@ -41,7 +55,8 @@ test.each([true, false])(
     });
     expect(scene.reports).toEqual([{ result: 'stored', bytes: large.bytes.length }]);
     expect(scene.fills.active).toBe(0);
-    expect(fill.upstream).toBe(scene.upstream.host);
+    expect([...fill.upstreams]).toEqual([scene.upstream.host]);
+    expect(fill.served).toMatchObject([{ upstream: scene.upstream.host, start: 0, end: large.bytes.length }]);
   },
 );
 
@@ -97,6 +112,30 @@ test('wrong bytes that nobody has seen are fetched again once', async () => {
   expect((await readFile(scene.layout.blob(small.digest))).equals(small.bytes)).toBe(true);
 });
 
+test('who was given wrong bytes is cut off, whoever comes later gets the right ones, and the blob is stored', async () => {
+  const scene = await begin();
+  scene.upstream.script({ match: downloadsOf(large), corruptAt: 5, stallAt: 3_000_000, times: 1 });
+  const { fill } = start(scene, large);
+  const [early, idle] = [fill.reader(), fill.reader()];
+  const first = await readRange(early.read, { start: 0, end: 1_000_000 }, 100_000, neverAborted);
+  expect(first.failure).toBeUndefined();
+  expect(first.bytes.equals(large.bytes.subarray(0, 1_000_000))).toBe(false);
+  const rest = readRange(early.read, { start: 1_000_000, end: 6_000_000 }, 100_000, neverAborted);
+  scene.upstream.heal();
+  const cut = await within(rest, 'the one who was given wrong bytes');
+  expect(cut.failure).toBeInstanceOf(Error);
+  const whole = { start: 0, end: large.bytes.length };
+  const late = await within(readRange(idle.read, whole, 500_000, neverAborted), 'the other');
+  expect(late.failure).toBeUndefined();
+  expect(late.bytes.equals(large.bytes)).toBe(true);
+  await Promise.all([early.close(), idle.close()]);
+  await fill.done;
+  expect(scene.upstream.journal.count(downloadsOf(large)), `${scene.upstream.journal}`).toBe(2);
+  expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
+  expect(scene.reports).toEqual([{ result: 'stored', bytes: large.bytes.length }]);
+  expect(scene.distrusted).toEqual([scene.upstream.host]);
+});
+
 test('wrong bytes twice are told, and nothing of them is kept', async () => {
   const scene = await begin();
   scene.upstream.script({ match: downloadsOf(small), corruptAt: 5 });
@@ -108,6 +147,8 @@ test('wrong bytes twice are told, and nothing of them is kept', async () => {
   });
   expect(await reading).toMatchObject({ bytes: Buffer.alloc(0), failure: { code: 'UNAVAILABLE' } });
   expect(scene.upstream.journal.count(downloadsOf(small))).toBe(2);
+  expect(new Set(scene.distrusted)).toEqual(new Set([scene.upstream.host]));
+  expect(scene.upstreams[0]?.health.barFor('content')).toMatchObject({ kind: 'quarantined' });
   expect(filesUnder(scene.layout.fills)).toEqual([]);
   expect(await scene.store.size(small.digest)).toBeUndefined();
   expect(scene.reports).toMatchObject([{ result: 'corrupt' }]);
@@ -133,7 +174,11 @@ test('a download cut by one upstream continues at the missing byte on the next',
   expect(steady.journal.filter(downloadsOf(large)).map(({ headers }) => headers.range)).toEqual([
     'bytes=2000000-',
   ]);
-  expect(fill.upstream).toBe(steady.host);
+  expect([...fill.upstreams]).toEqual([flaky.host, steady.host]);
+  expect(fill.served.map(({ upstream, start: from, end }) => [upstream, from, end])).toEqual([
+    [flaky.host, 0, 2_000_000],
+    [steady.host, 2_000_000, large.bytes.length],
+  ]);
 });
 
 test('what an earlier run left is continued, not fetched again', async () => {
@@ -141,7 +186,7 @@ test('what an earlier run left is continued, not fetched again', async () => {
   const upstream = await startFakeUpstream();
   upstream.content.addBlob('org/app', large);
   const scene = await fillScene([upstream.url], { root });
-  await writeFile(scene.layout.fill(large.digest), large.bytes.subarray(0, 4_000_000));
+  await leave(scene, large, [[0, 4_000_000]]);
   await start(scene, large).fill.done;
   expect(upstream.journal.filter(downloadsOf(large)).map(({ headers }) => headers.range)).toEqual([
     'bytes=4000000-',
@@ -149,9 +194,43 @@ test('what an earlier run left is continued, not fetched again', async () => {
   expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
 });
 
+test('of what an earlier run left in pieces only the gaps are fetched', async () => {
+  const scene = await begin();
+  await leave(scene, large, [
+    [0, 1_000_000],
+    [2_000_000, 3_000_000],
+    [5_000_000, 6_000_000],
+  ]);
+  await start(scene, large).fill.done;
+  expect(scene.upstream.journal.filter(downloadsOf(large)).map(({ headers }) => headers.range)).toEqual([
+    'bytes=1000000-1999999',
+    'bytes=3000000-4999999',
+  ]);
+  expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
+});
+
+test('what a crash left without a map is fetched again, and nothing of it is kept', async () => {
+  const scene = await begin();
+  await writeFile(scene.layout.fill(small.digest), Buffer.alloc(500_000, 1));
+  await start(scene, small, false).fill.done;
+  expect((await readFile(scene.layout.blob(small.digest))).equals(small.bytes)).toBe(true);
+});
+
+test('a map that a crash left without its file gives nobody a byte that is not there', async () => {
+  const scene = await begin();
+  await writeFile(mapOfFill(scene.layout.fill(large.digest)), JSON.stringify([[0, large.bytes.length]]));
+  const { fill } = start(scene, large);
+  const reader = fill.reader();
+  const range = { start: 0, end: large.bytes.length };
+  const reading = await readRange(reader.read, range, 500_000, neverAborted).finally(reader.close);
+  expect(reading.failure).toBeUndefined();
+  expect(reading.bytes.equals(large.bytes)).toBe(true);
+  expect(scene.upstream.journal.count(downloadsOf(large))).toBe(1);
+});
+
 test('a whole file that an earlier run left needs no upstream', async () => {
   const scene = await begin();
-  await writeFile(scene.layout.fill(small.digest), small.bytes);
+  await leave(scene, small, [[0, small.bytes.length]]);
   await start(scene, small).fill.done;
   expect(scene.upstream.journal.count()).toBe(0);
   expect(await scene.store.size(small.digest)).toBe(small.bytes.length);
@@ -159,9 +238,17 @@ test('a whole file that an earlier run left needs no upstream', async () => {
 
 test('a damaged rest of a small blob is replaced without anybody noticing', async () => {
   const scene = await begin();
-  await writeFile(scene.layout.fill(small.digest), Buffer.alloc(50_000, 1));
-  await start(scene, small).fill.done;
+  await leave(scene, { ...small, bytes: Buffer.alloc(100_000, 1) }, [[0, 50_000]]);
+  const { fill } = start(scene, small);
+  const reader = fill.reader();
+  const range = { start: 0, end: small.bytes.length };
+  const reading = await readRange(reader.read, range, 30_000, neverAborted).finally(reader.close);
+  expect(reading).toEqual({ bytes: small.bytes, failure: undefined });
+  await fill.done;
   expect((await readFile(scene.layout.blob(small.digest))).equals(small.bytes)).toBe(true);
+  // What the earlier run left was wrong: who brought the rest is not to blame.
+  expect(scene.distrusted).toEqual([]);
+  expect(scene.upstreams[0]?.health.barFor('content')).toBeUndefined();
 });
 
 test('closing ends the downloads, tells who waits, and leaves what came for the next start', async () => {
@@ -172,10 +259,12 @@ test('closing ends the downloads, tells who waits, and leaves what came for the 
   const range = { start: 0, end: 6_000_000 };
   const reading = readRange(reader.read, range, 100_000, neverAborted).finally(reader.close);
   await stalled.reached();
-  await vi.waitUntil(() => fill.progress.front === 3_000_000, { timeout: 10_000 });
+  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: 10_000 });
   await within(scene.fills.close(), 'the fills to close');
   expect((await reading).failure).toMatchObject({ code: 'UNAVAILABLE' });
-  expect(filesUnder(scene.layout.fills)).toHaveLength(1);
+  const name = basename(scene.layout.fill(large.digest));
+  expect(filesUnder(scene.layout.fills)).toEqual([name, `${name}.map`]);
+  expect(await readFile(mapOfFill(scene.layout.fill(large.digest)), 'utf8')).toBe('[[0,3000000]]');
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);
   expect(() => start(scene, small)).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }));
 });
@@ -221,3 +310,34 @@ test.each(['the folder is gone', 'something else is in the way'])(
     expect(scene.fills.active).toBe(0);
   },
 );
+
+test('a map that cannot be written keeps no file open', async () => {
+  const scene = await begin();
+  await mkdir(`${mapOfFill(scene.layout.fill(small.digest))}.new`, { recursive: true });
+  await start(scene, small).fill.done.catch(() => undefined);
+  expect([...openFilesUnder(scene.layout.fills), ...openFilesUnder(scene.layout.blobs)]).toEqual([]);
+});
+
+test('a throttled blob is fetched by several connections of two upstreams, each byte once', async () => {
+  const blob = makeBlob('throttled', 12_000_000);
+  const several = [await startFakeUpstream(), await startFakeUpstream()];
+  for (const upstream of several) {
+    upstream.content.addBlob('org/app', blob);
+    upstream.script({ match: downloadsOf(blob), bytesPerSecond: 1_000_000 });
+  }
+  const scene = await fillScene(
+    several.map(({ url }) => url),
+    { configured: [{ maxConnections: 4 }, { maxConnections: 4 }] },
+  );
+  const { fill } = start(scene, blob);
+  await within(fill.done, 'the blob', 25_000);
+  expect((await readFile(scene.layout.blob(blob.digest))).equals(blob.bytes)).toBe(true);
+  expect([...fill.upstreams].toSorted()).toEqual(several.map(({ host }) => host).toSorted());
+  const served = fill.served.reduce((sum, { start: from, end }) => sum + end - from, 0);
+  expect(served).toBe(blob.bytes.length);
+  for (const { journal } of several) {
+    const most = journal.mostAtOnce(downloadsOf(blob));
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(4);
+  }
+});

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { blobPath, manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeImage, makeIndex } from '../helpers/image.ts';
+import type { JournalEntry } from '../helpers/journal.ts';
 import { type ManualClock, makeManualClock } from '../helpers/manual-clock.ts';
 import { type ClientKind, pull } from '../helpers/pull.ts';
 import { outcome, request } from '../helpers/request.ts';
@@ -130,5 +131,6 @@ test('tags are never asked of an upstream with tags: false, content is', async (
   await pull(proxy.url, { repository, reference: 'v1' });
   expect(mirror.journal.count({ reference: 'v1' })).toBe(0);
   expect(origin.journal.count({ reference: 'v1' })).toBeGreaterThan(0);
-  expect(mirror.journal.count({ kind: 'blob', method: 'GET' })).toBe(3);
+  const byDigest = (entry: JournalEntry) => entry.reference?.startsWith('sha256:') === true;
+  expect(mirror.journal.count(byDigest)).toBeGreaterThan(0);
 });

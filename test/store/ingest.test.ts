@@ -34,7 +34,7 @@ const piece = fc.record({
   length: fc.integer({ min: 1, max: 9_000 }),
   /** Whether the piece is of another copy, one whose every byte differs. */
   wrong: fc.boolean(),
-  then: fc.constantFrom('nothing' as const, 'turn' as const, 'restart' as const),
+  after: fc.constantFrom('nothing' as const, 'turn' as const, 'restart' as const),
 });
 
 test('in whatever order and overlap the bytes come, also over restarts, the first to come stay, and only the right ones are right', async () => {
@@ -54,11 +54,11 @@ test('in whatever order and overlap the bytes come, also over restarts, the firs
         arrived.add(start, end);
         expect(ingest.arrived).toEqual(arrived.intervals);
       };
-      for (const { start, length, wrong, then } of pieces) {
+      for (const { start, length, wrong, after } of pieces) {
         bring(wrong && !allRight ? inverted : blob.bytes, start, Math.min(size, start + length));
         // Lets the hashing of what has closed up run on, between two writes.
-        if (then === 'turn') await new Promise(setImmediate);
-        if (then !== 'restart') continue;
+        if (after === 'turn') await new Promise(setImmediate);
+        if (after !== 'restart') continue;
         ingest.save();
         ingest.close();
         ingest = Ingest.open(path, blob.digest, size);
