@@ -154,7 +154,8 @@ export class Download {
     if (size === undefined) return;
     const bytes = fill.arrival.arrived().size;
     const busy = runs.length >= this.#growth.allowed && runs.every(({ begunAt }) => begunAt !== undefined);
-    this.#growth.observe({ bytes, left: size - bytes, busy, now: at });
+    const strain = this.#job.slot.strain();
+    this.#growth.observe({ bytes, left: size - bytes, busy, strain, now: at });
   }
 
   /** How many lanes there should be: what growth allows, and one more for a reader whose bytes nobody brings soon. */
@@ -198,7 +199,7 @@ export class Download {
       this.#lanes.byUpstream(),
       (other) => other !== upstream,
     );
-    if (choice === undefined || !hedges.take()) return false;
+    if (choice === undefined || choice.barred || !hedges.take()) return false;
     hedged();
     this.#start({ ...choice, reason: `${upstream.name} is late` }, { start, end }, signal);
     return true;
@@ -299,7 +300,8 @@ export class Download {
   #close(run: LaneRun, { upstream: { name }, reason }: Choice): void {
     const { fill } = this.#job;
     const { start } = run.order;
-    if (run.position > start) fill.served.push({ upstream: name, start, end: run.position, because: reason });
+    if (run.position > start || fill.arrival.size === 0)
+      fill.served.push({ upstream: name, start, end: run.position, because: reason });
     this.#lanes.remove(run);
     this.#job.fill.arrival.settle(run.order.slot);
     this.#settled.resolve();

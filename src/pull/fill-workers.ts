@@ -37,6 +37,8 @@ export type FillSlot = {
   open(): Promise<readonly Interval[]>;
   /** Runs one GET into the file; `begun` is called when its body begins. */
   hop(hop: LaneHop, begun: LaneBegun, signal: AbortSignal): Promise<HopResult>;
+  /** The share of the time since the last call in which its thread had work to do, 0 to 1. */
+  strain(): number;
   /** Compares the digest; `undefined` when right, else the digest found. */
   verify(): Promise<Digest | undefined>;
   /** The digests of stretches of the file. */
@@ -86,7 +88,13 @@ export class FillWorkers {
       return reply as Extract<FillReply, { kind: K }>;
     };
     const { path, digest, limit, sizeKnown } = fill;
+    let measured = crew.worker.performance.eventLoopUtilization();
     return {
+      strain: () => {
+        const { utilization } = crew.worker.performance.eventLoopUtilization(measured);
+        measured = crew.worker.performance.eventLoopUtilization();
+        return utilization;
+      },
       open: async () => {
         const progress = fill.progress.shared;
         return (await call({ kind: 'open', path, digest, limit, sizeKnown, progress }, 'opened')).arrived;

@@ -24,6 +24,8 @@ export type FillReader = {
  */
 export class Fill {
   readonly digest: Digest;
+  /** Whether a manifest says how large the blob is; else it is only what an upstream declares. */
+  readonly sizeGiven: boolean;
   readonly arrival = new Arrival();
   /** Settles when the blob is stored, or with what went wrong. */
   readonly done: Promise<void>;
@@ -48,6 +50,7 @@ export class Fill {
   /** @param options.patience milliseconds that the download goes on without a reader */
   constructor(digest: Digest, size: number | undefined, work: FillWork, options: { patience: number }) {
     this.digest = digest;
+    this.sizeGiven = size !== undefined;
     this.#work = work;
     this.#patience = options.patience;
     this.#sized.promise.catch(() => undefined);
@@ -109,8 +112,7 @@ export class Fill {
     return {
       read: async (buffer, length, position, signal) => {
         for (;;) {
-          const available = await this.#available(position, signal, check);
-          const generation = this.#generation;
+          const { available, generation } = await this.#available(position, signal, check);
           file ??= this.#work.open();
           const opened = await file;
           if (opened === undefined) throw this.#failure ?? new Error('the fill has no file');
@@ -130,8 +132,12 @@ export class Fill {
     };
   }
 
-  /** Waits until the byte at `position` may be read; resolves to how many may be from there. */
-  async #available(position: number, signal: AbortSignal, check: () => void): Promise<number> {
+  /** Waits until the byte at `position` may be read; resolves to how many may be from there, and of which copy. */
+  async #available(
+    position: number,
+    signal: AbortSignal,
+    check: () => void,
+  ): Promise<{ available: number; generation: number }> {
     const { progress } = this.arrival;
     const waiter = { position };
     try {
@@ -140,7 +146,7 @@ export class Fill {
         if (this.#failure !== undefined) throw this.#failure;
         const { epoch } = progress;
         const readable = this.arrival.readable(position);
-        if (readable > 0) return readable;
+        if (readable > 0) return { available: readable, generation: this.#generation };
         if (this.#ended) throw new Error('read beyond the end of a fill');
         this.#waiting.add(waiter);
         this.#change ??= progress.changed(epoch).then(() => {

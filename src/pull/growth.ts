@@ -1,14 +1,17 @@
 /** Seconds of download left below which another connection is not worth its start. */
-const worthwhile = 4;
+const worthwhile = 2;
 
 /** Milliseconds between two measurements: long enough for new connections to show what they bring. */
-const settling = 150;
+const settling = 100;
 
 /** Connections after the first step, when the end is far: what upstreams allow is the bound then. */
 const firstStep = 8;
 
 /** A pause between two observations that is longer than this, in milliseconds, says that this machine is short of time. */
 const late = 60;
+
+/** A thread that has work to do for more of the time than this is itself what is slow, not the line. */
+const strained = 0.5;
 
 /** How much faster all connections together must have become for the last step to count as a gain. */
 const gain = 1.15;
@@ -18,6 +21,15 @@ const rising = 1.25;
 
 /** Milliseconds after which a fill that stopped growing tries again, in case the line has changed. */
 const reconsider = 10_000;
+
+/** What a fill has come to. */
+export type GrowthSample = {
+  readonly bytes: number;
+  readonly left: number;
+  readonly busy: boolean;
+  readonly strain: number;
+  readonly now: number;
+};
 
 /**
  * Decides how many connections a fill may use: one at first, more as long as the last step made the whole faster.
@@ -45,10 +57,11 @@ export class Growth {
    * @param bytes downloaded so far by this fill
    * @param left bytes still missing
    * @param busy whether all allowed connections are delivering
+   * @param strain the share of the time in which the thread that reads them had work to do
    * @param now milliseconds
    */
-  observe({ bytes, left, busy, now }: { bytes: number; left: number; busy: boolean; now: number }): void {
-    const starved = this.#observedAt !== undefined && now - this.#observedAt > late;
+  observe({ bytes, left, busy, strain, now }: GrowthSample): void {
+    const starved = strain > strained || (this.#observedAt !== undefined && now - this.#observedAt > late);
     this.#observedAt = now;
     if (!busy || starved || this.#since === undefined) {
       this.#rate = undefined;
@@ -78,7 +91,7 @@ export class Growth {
     this.#previous = this.#allowed;
     if (rate === 0 || left / rate < worthwhile) return;
     // Far from the end a wrong step is cheap and a late one dear, so the first one is wide.
-    this.#allowed = this.#allowed === 1 && left / rate > 2 * worthwhile ? firstStep : this.#allowed * 2;
+    this.#allowed = this.#allowed === 1 && left / rate > 4 * worthwhile ? firstStep : this.#allowed * 2;
   }
 
   #restart(bytes: number, now: number): void {

@@ -7,6 +7,8 @@ import type { Refusal } from './outcomes.ts';
 export type Choice = {
   readonly upstream: UpstreamClient;
   readonly reason: string;
+  /** It is not to be asked now, and chosen only because that holds for all. */
+  readonly barred: boolean;
   /** Bytes a second expected of one connection. */
   readonly rate: number;
 };
@@ -90,8 +92,8 @@ export class Sources {
       expected * (1 + (lanes.get(upstream.name) ?? 0));
     const best = lanes.size === 0 ? open[0] : open.toSorted((a, b) => share(a) - share(b))[0];
     if (best === undefined) return undefined;
-    const { upstream, reason } = best;
-    return { upstream, reason, rate: upstream.health.bytesPerSecond ?? hopedRate };
+    const { upstream, reason, bar } = best;
+    return { upstream, reason, barred: bar !== undefined, rate: upstream.health.bytesPerSecond ?? hopedRate };
   }
 
   #candidates(): readonly UpstreamClient[] {

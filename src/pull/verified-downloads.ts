@@ -1,5 +1,5 @@
 import type { Log } from '../lib/log.ts';
-import { IntegrityError } from '../oci/errors.ts';
+import { IntegrityError, OciError } from '../oci/errors.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { culpritsOf, type Suspects, suspectsOf } from './culprits.ts';
 import { Download, type DownloadPatience } from './download.ts';
@@ -51,7 +51,7 @@ export class VerifiedDownloads {
       log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
       const suspects = await suspectsOf(slot, fill.served, leftover);
       if (suspects.certain) this.#distrust(target, suspects.upstreams);
-      await this.#again(fill, target, slot, suspects, signal);
+      await this.#again(fill, target, slot, { suspects, wrong: error }, signal);
     }
   }
 
@@ -60,13 +60,13 @@ export class VerifiedDownloads {
     fill: Fill,
     target: ResolvedRepository,
     slot: FillSlot,
-    suspects: Suspects,
+    { suspects, wrong }: { suspects: Suspects; wrong: IntegrityError },
     signal: AbortSignal,
   ): Promise<void> {
     const all = target.registry.upstreams;
     const suspected = (upstream: UpstreamClient) => suspects.upstreams.includes(upstream.name);
-    const order = suspects.certain && all.length > 1 ? [] : all.filter(suspected);
-    const attempts = [...all.filter((upstream) => !suspected(upstream)), ...order];
+    const again = suspects.certain && all.length > 1 ? [] : all.filter(suspected);
+    const attempts = [...all.filter((upstream) => !suspected(upstream)), ...again];
     let failure: unknown;
     for (const upstream of attempts) {
       // In this order: no reader may be shown what is about to go.
@@ -79,11 +79,13 @@ export class VerifiedDownloads {
         return;
       } catch (error) {
         signal.throwIfAborted();
-        if (error instanceof IntegrityError) this.#distrust(target, [upstream.name]);
-        failure ??= error;
+        // Where a liar told the size, an honest upstream is not to blame that its bytes cannot be right.
+        if (error instanceof IntegrityError && fill.sizeGiven) this.#distrust(target, [upstream.name]);
+        if (error instanceof IntegrityError) continue;
+        if (!isAbsence(error)) failure ??= error;
       }
     }
-    throw failure;
+    throw failure ?? wrong;
   }
 
   #download(
@@ -121,6 +123,11 @@ export class VerifiedDownloads {
       'blob downloaded',
     );
   }
+}
+
+/** An upstream that lacks a blob says nothing about one that has it. */
+function isAbsence(error: unknown): boolean {
+  return error instanceof OciError && error.code === 'BLOB_UNKNOWN';
 }
 
 /** Ranges that one log line names. */

@@ -120,6 +120,7 @@ export class DownloadScene {
   readonly slot: FillSlot = {
     open: async () => this.arrived.intervals,
     hop: (hop, begun, signal) => this.#hop(hop, begun, signal),
+    strain: () => 0,
     verify: async () => {
       this.calls.push('verify');
       const found = digestOf(this.file.subarray(0, this.arrived.runFrom(0)));

@@ -141,6 +141,19 @@ test('when the bytes were wrong who was given some is cut off, and who was given
   await expect(read(given, 0), 'not even from the start').rejects.toThrow('wrong');
 });
 
+test('bytes that were thrown away just before they are read are not given out: the right ones are', async () => {
+  const { fill, bring, content } = begin({ size });
+  content.fill(0xee);
+  bring(1_000);
+  const first = read(fill.reader(), 0);
+  fill.restart();
+  await new Promise(setImmediate);
+  bytes.copy(content);
+  fill.arrival.begin(0, 0, size);
+  bring(1_000);
+  expect((await within(first, 'the bytes')).equals(bytes.subarray(0, 100))).toBe(true);
+});
+
 test('bytes that were read while they were found wrong are not given out: the right ones are', async () => {
   const reading = makeGate();
   const content = Buffer.alloc(size, 0xee);

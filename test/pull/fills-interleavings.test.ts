@@ -156,7 +156,7 @@ async function openScene(count: number) {
       }
       const journals = () => upstreams.map(({ journal }) => journal.toString()).join('\n---\n');
       const visits = Promise.all(clients.map((one) => visit(scene, digest, size, one)));
-      const outcomes = await within(visits, () => `every client in\n${journals()}`, 25_000);
+      const outcomes = await within(visits, () => `every client in\n${journals()}`, 40_000);
       await scene.fills.find(digest)?.done.catch(() => undefined);
       const stored = (await scene.store.size(digest)) !== undefined;
       seen[stored ? 'stored' : 'failed'] += 1;
@@ -174,7 +174,7 @@ async function openScene(count: number) {
       }
       // One that is right is enough, unless another said first how large the blob is, and that was wrong.
       const misled = !sizeKnown && conducts.some(({ last }) => last === 'truncated');
-      const one = conducts.some(({ last }) => last === 'none' || last === 'corrupt once');
+      const one = conducts.some(({ last }) => last === 'none' || (count === 1 && last === 'corrupt once'));
       if (one && !misled) expect(stored, journals()).toBe(true);
       if (stored) expect(digestOf(await readFile(scene.layout.blob(digest)))).toBe(digest);
       // Nobody who is right is ever blamed.
@@ -245,11 +245,11 @@ test('the same holds while several connections to several upstreams bring parts 
           conduct,
           conduct.map((each) => ({ ...each, last: 'none' })),
         ),
-        pace: fc.constant(1_200_000),
+        pace: fc.constant(600_000),
       }),
       run,
     ),
-    { numRuns: 4 },
+    { numRuns: 3 },
   );
   expect(seen.parallel).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);

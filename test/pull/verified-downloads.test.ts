@@ -40,7 +40,11 @@ const whole = (lane: TestLane) => {
 };
 
 /** A verified download of the blob by these upstreams. */
-function begin(upstreams: Record<string, TestUpstream>, prepare?: (scene: DownloadScene) => void) {
+function begin(
+  upstreams: Record<string, TestUpstream>,
+  prepare?: (scene: DownloadScene) => void,
+  sizeKnown = true,
+) {
   const { log, lines } = captureLog();
   const distrusted: string[] = [];
   const downloads = new VerifiedDownloads(
@@ -55,6 +59,7 @@ function begin(upstreams: Record<string, TestUpstream>, prepare?: (scene: Downlo
     { patience: { rounds: 2, pause: 0 } },
   );
   const scene = new DownloadScene(blob, upstreams, {
+    sizeKnown,
     run: (self, fill, signal) => {
       prepare?.(self);
       return downloads.run(fill, targetOf(self.upstreams), self.slot, signal);
@@ -285,6 +290,34 @@ test('an abort between the two copies ends it with the abort', async () => {
   expect(scene.calls).toEqual(['verify', 'reset']);
   expect(scene.asked).toEqual(['a 0-']);
 });
+
+test('when the only other upstream has not got it, it is not said to be gone', async () => {
+  const { done, quarantined } = begin({
+    a: { copy: damaged(5), script: whole },
+    b: { script: (lane) => lane.refuse({ kind: 'missing', upstream: 'b' }) },
+  });
+  expect(await done).not.toMatchObject({ code: 'BLOB_UNKNOWN' });
+  expect(quarantined()).toEqual(['a']);
+});
+
+test.each([0, 1_000])(
+  'when one lied about a size that nobody knew, the others are not to blame that it cannot be right: %i bytes',
+  async (short) => {
+    const liar = (lane: TestLane) => {
+      lane.begin(short);
+      lane.bring(short);
+      lane.finish();
+    };
+    // It declares no size, or it would be refused for another than the first.
+    const honest = (lane: TestLane) => {
+      lane.begin(undefined);
+      lane.bring(size);
+    };
+    const { done, quarantined } = begin({ a: { script: liar }, b: { script: honest } }, undefined, false);
+    expect(await done).toMatchObject({ code: expect.any(String) });
+    expect(quarantined()).toEqual(['a']);
+  },
+);
 
 test('two real upstreams in parallel, one of which corrupts its part: only that one is quarantined', async () => {
   const large = makeBlob('parallel', 8_000_000);
