@@ -48,8 +48,8 @@ const largestBlob = 64 * 1024 ** 3;
 /** Milliseconds after which the rest of an interrupted download is not worth resuming. */
 const staleFill = 24 * 3600_000;
 
-/** Pooled send buffers, half a megabyte each: two for each of 32 clients; further ones send in smaller pieces. */
-const sendBuffers = 64;
+/** Pooled send buffers, half a megabyte each: two for each of 24 clients; further ones send in smaller pieces. */
+const sendBuffers = 48;
 
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(

@@ -2,7 +2,7 @@
 const worthwhile = 2;
 
 /** Milliseconds between two measurements: long enough for new connections to show what they bring. */
-const settling = 100;
+const settling = 75;
 
 /** Connections after the first step, when the end is far: what upstreams allow is the bound then. */
 const firstStep = 8;
