@@ -164,7 +164,18 @@ export class Download {
     if (fill.arrival.size === undefined) return 1;
     const hedge = this.#lanes.late(this.#job.now()) === undefined ? 0 : 1;
     const reader = fill.wanted.length > 0 && this.#stretch()?.urgent === true ? 1 : 0;
-    return Math.min(laneSlots, Math.max(this.#growth.allowed, this.#lanes.size + Math.max(hedge, reader)));
+    const idle = this.#growth.allowed > 1 && this.#hasIdleLine() ? 1 : 0;
+    return Math.min(
+      laneSlots,
+      Math.max(this.#growth.allowed, this.#lanes.size + Math.max(hedge, reader, idle)),
+    );
+  }
+
+  /** Whether an upstream that helped has nothing to do: where several lines help, none is to lie idle. */
+  #hasIdleLine(): boolean {
+    const { fill, sources } = this.#job;
+    const busy = this.#lanes.byUpstream();
+    return [...fill.upstreams].some((name) => !busy.has(name) && sources.mayHelp(name));
   }
 
   #open(signal: AbortSignal): boolean {

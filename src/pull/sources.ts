@@ -57,6 +57,13 @@ export class Sources {
     for (const [name, { kind }] of this.#out) if (kind === 'unavailable') this.#out.delete(name);
   }
 
+  /** Whether an upstream may be asked for a stretch in the middle. */
+  mayHelp(name: string): boolean {
+    const upstream = this.#upstreams.find((each) => each.name === name);
+    if (upstream === undefined || this.#out.has(name) || this.isRangeless(name)) return false;
+    return upstream.health.barFor('content') === undefined;
+  }
+
   /** Whether none is in a state to be asked: another round would only beat on them. */
   get allBarred(): boolean {
     return this.#upstreams.every(({ health }) => health.barFor('content') !== undefined);
