@@ -113,7 +113,6 @@ export class RegistryApi {
       'X-Upstream': answer.upstream,
       'Server-Timing': serverTiming(exchange.startedAt, outcome),
       'OCI-Namespace': route.address.ns,
-      'OCI-Subject': undefined,
       Warning: warning(answer),
     };
     if (noneMatch(header(incoming, 'if-none-match'), etag)) {
