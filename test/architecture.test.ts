@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
   policy: ['oci', 'lib'],
   pull: ['oci', 'store', 'upstream', 'policy', 'lib'],
   push: ['oci', 'store', 'policy', 'lib'],
-  transfer: ['oci', 'store', 'upstream', 'pull', 'lib'],
+  transfer: ['oci', 'store', 'upstream', 'pull', 'policy', 'lib'],
   http: ['oci', 'pull', 'push', 'policy', 'transfer', 'lib'],
   cli: ['config', 'app', 'transfer', 'lib'],
   app: 'anything',
@@ -26,6 +26,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
 const packageHomes: Readonly<Record<string, readonly string[]>> = {
   'better-sqlite3': ['store'],
   undici: ['upstream'],
+  'tar-stream': ['transfer'],
   tldts: ['upstream'],
   hono: ['http'],
   '@hono/node-server': ['http'],
@@ -33,7 +34,12 @@ const packageHomes: Readonly<Record<string, readonly string[]>> = {
   yaml: ['config'],
   pino: ['lib'],
   'prom-client': ['lib'],
+  bcryptjs: ['policy'],
+  croner: ['transfer'],
+  jose: ['policy'],
   picomatch: ['policy'],
+  re2js: ['policy'],
+  semver: ['policy'],
   commander: ['cli', 'main'],
 };
 

@@ -1,0 +1,95 @@
+import { parseDigest } from '../oci/digest.ts';
+import { imageMatcher, type Matcher, tagMatcher } from './patterns.ts';
+import { versionMatcher } from './version-tags.ts';
+
+/** One rule as configured. It matches where each selector that it has does; the first rule that matches decides. */
+export type PolicyRule = {
+  /** Globs over `registry/repository`; `*` stops at a slash, `**` does not. */
+  readonly images: readonly string[];
+  /** Globs or `/regular expressions/` over the tag, any of which suffices. */
+  readonly tags?: readonly string[] | undefined;
+  /** A version range as npm writes them; how tags are read as versions: {@link parseVersionTag}. */
+  readonly semver?: string | undefined;
+  /** What the reference must be or lead to, any of which suffices. */
+  readonly digests?: readonly string[] | undefined;
+  readonly action: 'allow' | 'deny';
+  /** Shown to whoever is denied. */
+  readonly reason?: string | undefined;
+  /** Whether each tag stays at the digest that it was first seen with; for `allow` only. */
+  readonly pin?: boolean | undefined;
+  /** Milliseconds for which a tag's new digest must have been known before it is served; for `allow` only. */
+  readonly minAge?: number | undefined;
+};
+
+/** Allowed, and with which care: the `pin` and `minAge` of the rule that allowed it (default: false, 0). */
+export type PolicyAllowance = { readonly kind: 'allow'; readonly pin: boolean; readonly minAge: number };
+
+/** A {@link PolicyRule} made ready to match. */
+export type CompiledRule = {
+  /** Counted from 1, in the order of the configuration. */
+  readonly number: number;
+  readonly rule: PolicyRule;
+  readonly matchesImage: Matcher;
+  /** Absent: the rule speaks of every tag, so of content that no tag is known for as well. */
+  readonly matchesTag: Matcher | undefined;
+  readonly digests: ReadonlySet<string> | undefined;
+  /** Absent: the rule denies. */
+  readonly allowance: PolicyAllowance | undefined;
+};
+
+/**
+ * Compiles the rule that stands at `index`.
+ * @throws {TypeError} naming the rule, for a malformed pattern, range or digest, and for a rule that denies with
+ * `pin` or `minAge`
+ */
+export function compileRule(rule: PolicyRule, index: number): CompiledRule {
+  const number = index + 1;
+  try {
+    const { pin = false, minAge = 0 } = rule;
+    if (rule.action === 'deny' && (pin || minAge > 0)) {
+      throw new TypeError('a rule that denies has neither "pin" nor "minAge"');
+    }
+    return {
+      number,
+      rule,
+      matchesImage: imageMatcher(rule.images),
+      matchesTag: both(
+        rule.tags && tagMatcher(rule.tags),
+        rule.semver === undefined ? undefined : versionMatcher(rule.semver),
+      ),
+      digests: rule.digests && new Set(rule.digests.map(checkedDigest)),
+      allowance: rule.action === 'allow' ? { kind: 'allow', pin, minAge } : undefined,
+    };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : 'malformed';
+    throw new TypeError(`policy rule ${number}: ${why}`, { cause });
+  }
+}
+
+/** The rule as a denial names it: `rule 2 (images **; tags latest)`. */
+export function ruleName({ number, rule }: CompiledRule): string {
+  const selectors = [
+    `images ${shortList(rule.images)}`,
+    rule.tags && `tags ${shortList(rule.tags)}`,
+    rule.semver !== undefined && `semver ${rule.semver}`,
+    rule.digests && `digests ${shortList(rule.digests)}`,
+  ];
+  return `rule ${number} (${selectors.filter(Boolean).join('; ')})`;
+}
+
+/** The first three of a list, and how many more there are. */
+export function shortList(all: readonly string[]): string {
+  const shown = all.slice(0, 3).join(', ');
+  return all.length > 3 ? `${shown} and ${all.length - 3} more` : shown;
+}
+
+function both(one: Matcher | undefined, other: Matcher | undefined): Matcher | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return (text) => one(text) && other(text);
+}
+
+function checkedDigest(text: string): string {
+  if (parseDigest(text) === undefined)
+    throw new TypeError(`${JSON.stringify(text)} is no sha256 or sha512 digest`);
+  return text;
+}

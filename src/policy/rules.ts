@@ -1,0 +1,269 @@
+import type { Digest } from '../oci/digest.ts';
+import {
+  type CompiledRule,
+  compileRule,
+  type PolicyAllowance,
+  type PolicyRule,
+  ruleName,
+  shortList,
+} from './compiled-rule.ts';
+
+export type { PolicyRule } from './compiled-rule.ts';
+
+/** Not served. `rule` is counted from 1; `undefined` means that the default decided. */
+export type PolicyDenial = {
+  readonly kind: 'deny';
+  readonly rule: number | undefined;
+  /** Names the image, the rule and its reason. What would be allowed instead is {@link PolicyRules.remedy}. */
+  readonly message: string;
+};
+
+/** Whether an image may be served. */
+export type PolicyDecision = PolicyAllowance | PolicyDenial;
+
+/** What the decision is depends on the digest that the tag leads to, which is not known yet. */
+export type Undecided = { readonly kind: 'undecided' };
+
+/** The lockfile, as the rules need it. */
+export type LockedImages = {
+  /** The digest at which a tag of an image is locked. */
+  digest(image: string, tag: string): Digest | undefined;
+  /** Whether the digest is one that a locked tag of the image leads to, directly or as a part of it. */
+  holds(image: string, digest: Digest): boolean;
+  /** Whether any tag of the image is locked; without it, `repository` knows of no locked image. */
+  names?(image: string): boolean;
+};
+
+/** What the rules say of one image. */
+type ImageRules = {
+  readonly rules: readonly CompiledRule[];
+  readonly whole: boolean;
+  readonly named: readonly string[];
+};
+
+const allowed: PolicyAllowance = { kind: 'allow', pin: false, minAge: 0 };
+
+/** Images come from clients, so what is kept by image is bounded. */
+const mostImages = 2000;
+/** Known tags that a remedy looks through. */
+const mostKnownTags = 1000;
+
+/**
+ * Decides which images are served: the first rule whose selectors all match does, else the default. An image is
+ * `registry/repository`. A tag in the lockfile and what it leads to are allowed where only the default would deny
+ * them; a rule that denies still does. Tags that are derived from a digest (`sha256-<hex>.sig`) are not versions:
+ * whoever asks judges their subject instead.
+ */
+export class PolicyRules {
+  readonly #rules: readonly CompiledRule[];
+  readonly #allowsByDefault: boolean;
+  readonly #locked: LockedImages | undefined;
+  readonly #images = new Map<string, ImageRules>();
+
+  /** @throws {TypeError} naming the rule that cannot be used and why */
+  constructor(options: {
+    default: 'allow' | 'deny';
+    rules: readonly PolicyRule[];
+    locked?: LockedImages | undefined;
+  }) {
+    this.#allowsByDefault = options.default === 'allow';
+    this.#rules = options.rules.map(compileRule);
+    this.#locked = options.locked;
+  }
+
+  /**
+   * Decides on a tag that leads to `digest`. Without a digest (not resolved yet) it is undecided where rules with
+   * `digests` could make a difference.
+   */
+  tag(image: string, tag: string, digest: Digest): PolicyDecision;
+  tag(image: string, tag: string, digest: Digest | undefined): PolicyDecision | Undecided;
+  tag(image: string, tag: string, digest: Digest | undefined): PolicyDecision | Undecided {
+    return this.#judge(image, tag, digest && [digest], () => `${image}:${tag}`);
+  }
+
+  /**
+   * Decides on content that is asked for by digest. `tags` are those known to have led to it, the lockfile's
+   * included: one that is allowed suffices, with this digest. When none is known, the rules about any tag decide;
+   * where a rule that denies some tags comes first, what may hide behind it is denied.
+   * @param via what led to it from what the tags name: a rule with one of these digests speaks of it too
+   */
+  digest(
+    image: string,
+    digest: Digest,
+    tags: readonly string[],
+    via: readonly Digest[] = [],
+  ): PolicyDecision {
+    const path = [digest, ...via];
+    const denials: PolicyDenial[] = [];
+    for (const tag of tags) {
+      const decision = this.#judge(image, tag, path, () => `${image}@${digest} (known by its tag ${tag})`);
+      if (decision.kind === 'allow') return decision;
+      if (decision.kind === 'deny') denials.push(decision);
+    }
+    const denial = denials.find(({ rule }) => rule !== undefined) ?? denials[0];
+    const held = path.some((each) => this.#locked?.holds(image, each));
+    if (denial && (denial.rule !== undefined || !held)) return denial;
+    return this.#judgeUntagged(image, path, held);
+  }
+
+  /**
+   * Whether every tag and digest of the repository is allowed, whatever they are, none of them pinned or held back.
+   * Does not look into the lockfile, which may still say what a tag is served as.
+   */
+  whole(image: string): boolean {
+    return this.#about(image).whole;
+  }
+
+  /** The digests that rules about the image name: what leads to content matters to them. */
+  named(image: string): readonly string[] {
+    return this.#about(image).named;
+  }
+
+  /** Decides on a repository as such (its tag list): denied only where nothing of it can be allowed. */
+  repository(image: string): PolicyDecision {
+    const deciding = this.#about(image).rules.find((rule) => rule.allowance || speaksOfAll(rule));
+    if (deciding?.allowance || this.#locked?.names?.(image) === true) return allowed;
+    if (deciding) return denied(image, deciding);
+    return this.#allowsByDefault ? allowed : deniedByDefault(image);
+  }
+
+  /**
+   * Says in one sentence what would be allowed of an image: up to three of its `known` version tags, in the order
+   * given, else what the rules that allow some of it look for.
+   */
+  remedy(image: string, known: readonly string[]): string {
+    const served: string[] = [];
+    for (const tag of known.slice(0, mostKnownTags)) {
+      if (this.tag(image, tag, undefined).kind === 'allow' && served.push(tag) === 3) break;
+    }
+    if (served.length > 0) return `Allowed tags of it are, for example: ${served.join(', ')}.`;
+    const { rules } = this.#about(image);
+    const end = indexOrEnd(rules, speaksOfAll);
+    const selecting = rules.slice(0, end).filter(({ allowance }) => allowance);
+    const patterns = [...new Set(selecting.flatMap(selectorsOf))];
+    if (patterns.length > 0) return `Allowed of it are: ${shortList(patterns)}.`;
+    const rest = rules[end];
+    if (rest ? rest.allowance : this.#allowsByDefault) {
+      const refusing = rules.slice(0, end).map(({ number }) => `${number}`);
+      if (refusing.length === 0) return 'All of it is allowed.';
+      const those =
+        refusing.length === 1 ? `rule ${shortList(refusing)} denies` : `rules ${shortList(refusing)} deny`;
+      return `Every tag of it is allowed but those that ${those}.`;
+    }
+    return 'Nothing of it is known to be allowed: ask who runs this mirror to allow it under "policy" in its configuration.';
+  }
+
+  #judge(
+    image: string,
+    tag: string,
+    path: readonly Digest[] | undefined,
+    what: () => string,
+  ): PolicyDecision | Undecided {
+    const possible: CompiledRule[] = [];
+    for (const rule of this.#about(image).rules) {
+      if (rule.matchesTag?.(tag) === false) continue;
+      if (rule.digests && path === undefined) {
+        possible.push(rule);
+        continue;
+      }
+      if (path !== undefined && !speaksOf(rule, path)) continue;
+      return settled(possible, rule.allowance ?? denied(what(), rule));
+    }
+    const lock = this.#locked?.digest(image, tag);
+    const isLocked = lock !== undefined && path?.some((each) => this.#locksTo(image, lock, each)) !== false;
+    return settled(possible, this.#allowsByDefault || isLocked ? allowed : deniedByDefault(what()));
+  }
+
+  #locksTo(image: string, lock: Digest, digest: Digest): boolean {
+    return lock === digest || this.#locked?.holds(image, digest) === true;
+  }
+
+  #judgeUntagged(image: string, path: readonly Digest[], held: boolean): PolicyDecision {
+    const what = `${image}@${path[0]}`;
+    const about = this.#about(image).rules.filter((rule) => speaksOf(rule, path));
+    const end = indexOrEnd(about, (rule) => rule.matchesTag === undefined);
+    const deciding = about[end];
+    const skipped = about.slice(0, end);
+    const doubt = held ? undefined : skipped.find((rule) => !rule.allowance);
+    const decision: PolicyDecision = deciding
+      ? (deciding.allowance ?? denied(what, deciding))
+      : this.#allowsByDefault || held
+        ? allowed
+        : deniedByDefault(what);
+    if (decision.kind === 'allow') return doubt ? withWayOut(denied(what, doubt)) : decision;
+    return skipped.length > 0 ? withWayOut(decision) : decision;
+  }
+
+  #about(image: string): ImageRules {
+    const known = this.#images.get(image);
+    if (known) return known;
+    const rules = this.#rules.filter((rule) => rule.matchesImage(image));
+    const end = indexOrEnd(rules, speaksOfAll);
+    const last = rules[end];
+    const careless = rules
+      .slice(0, end + 1)
+      .every(({ allowance }) => allowance && !allowance.pin && allowance.minAge === 0);
+    const found = {
+      rules,
+      whole: careless && (last !== undefined || this.#allowsByDefault),
+      named: rules.flatMap(({ digests }) => [...(digests ?? [])]),
+    };
+    if (this.#images.size >= mostImages) this.#images.clear();
+    this.#images.set(image, found);
+    return found;
+  }
+}
+
+/** Whether one of the digests is what the rule is about. */
+function speaksOf({ digests }: CompiledRule, path: readonly Digest[]): boolean {
+  return digests === undefined || path.some((digest) => digests.has(digest));
+}
+
+/** Whether nothing of an image gets past the rule. */
+function speaksOfAll(rule: CompiledRule): boolean {
+  return rule.matchesTag === undefined && rule.digests === undefined;
+}
+
+function indexOrEnd(rules: readonly CompiledRule[], matches: (rule: CompiledRule) => boolean): number {
+  const index = rules.findIndex(matches);
+  return index < 0 ? rules.length : index;
+}
+
+/** The decision when rules that may or may not match came before it. */
+function settled(possible: readonly CompiledRule[], decision: PolicyDecision): PolicyDecision | Undecided {
+  const same = possible.every(({ allowance }) =>
+    decision.kind === 'deny'
+      ? allowance === undefined
+      : allowance?.pin === decision.pin && allowance.minAge === decision.minAge,
+  );
+  return same ? decision : { kind: 'undecided' };
+}
+
+function denied(what: string, rule: CompiledRule): PolicyDenial {
+  const reason = rule.rule.reason === undefined ? '' : ` ${rule.rule.reason.trim().replace(/\.*$/, '.')}`;
+  return {
+    kind: 'deny',
+    rule: rule.number,
+    message: `policy: ${what} is denied by ${ruleName(rule)}.${reason}`,
+  };
+}
+
+function deniedByDefault(what: string): PolicyDenial {
+  return { kind: 'deny', rule: undefined, message: `policy: ${what} is denied because no rule allows it.` };
+}
+
+/** Denied only for want of a tag: says so, and how to give it one. */
+function withWayOut(denial: PolicyDenial): PolicyDenial {
+  const above = denial.rule === undefined ? '' : ` above rule ${denial.rule}`;
+  const wayOut =
+    'No allowed tag is known to lead to this digest: pull an allowed tag that does, write it into the lockfile ' +
+    `("entrepot lock"), or allow the digest in a rule with "digests"${above}.`;
+  return { ...denial, message: `${denial.message} ${wayOut}` };
+}
+
+function selectorsOf({ rule }: CompiledRule): readonly string[] {
+  const range = rule.semver === undefined ? [] : [`versions ${rule.semver}`];
+  const tags = (rule.tags ?? []).map((tag) => `tags like ${tag}`);
+  if (range.length + tags.length > 0) return [...tags, ...range];
+  return (rule.digests ?? []).map((digest) => `the digest ${digest}`);
+}
