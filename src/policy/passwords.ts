@@ -1,0 +1,155 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { BcryptThread } from './bcrypt-thread.ts';
+import type { HtpasswdFile } from './htpasswd.ts';
+import type { LoginThrottle } from './login-throttle.ts';
+
+/** What a name and a password come to. `limited`: the client failed too often to be heard now. */
+export type PasswordVerdict =
+  | { readonly kind: 'right' }
+  | { readonly kind: 'wrong' }
+  | { readonly kind: 'limited' /** Whole seconds. */; readonly retryAfter: number };
+
+/** How a login ended, for a metric. */
+export type LoginResult = 'accepted' | 'refused' | 'limited';
+
+/** Milliseconds for which a verdict is remembered, so that not each request of a pull costs a hash. */
+const remembered = 60_000;
+
+/** Verdicts remembered at once. */
+const mostVerdicts = 2_000;
+
+/** Comparisons that may wait for the thread, about ten seconds of its work; more are turned away. */
+const mostPending = 100;
+
+const right: PasswordVerdict = { kind: 'right' };
+const wrong: PasswordVerdict = { kind: 'wrong' };
+
+/**
+ * The users' passwords, from the configuration and an htpasswd file (the configuration goes first). A name that
+ * nobody has costs as much as a wrong password: it is compared with the hash of somebody else, in vain.
+ */
+export class Passwords {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #ended: (result: LoginResult) => void;
+  readonly #configured: ReadonlyMap<string, string>;
+  readonly #file: HtpasswdFile | undefined;
+  readonly #throttle: LoginThrottle;
+  readonly #thread = new BcryptThread();
+  /** A key of this process alone: what is remembered cannot be tried out elsewhere. */
+  readonly #key = randomBytes(32);
+  readonly #verdicts = new LRUCache<string, { verdict: PasswordVerdict; until: number }>({
+    max: mostVerdicts,
+  });
+  readonly #flights = new Map<string, Promise<PasswordVerdict>>();
+
+  /** @param options.hashes bcrypt hashes by user */
+  constructor(
+    deps: {
+      clock: Clock;
+      log: Log;
+      throttle: LoginThrottle;
+      file?: HtpasswdFile | undefined;
+      ended?: (result: LoginResult) => void;
+    },
+    options: { hashes: ReadonlyMap<string, string> },
+  ) {
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#file = deps.file;
+    this.#ended = deps.ended ?? (() => {});
+    this.#configured = options.hashes;
+    this.#throttle = deps.throttle;
+  }
+
+  /** Whether there can be users at all. */
+  get any(): boolean {
+    return this.#configured.size > 0 || this.#file !== undefined;
+  }
+
+  /** Whether there is a user of that name, as far as is known without waiting. */
+  knows(name: string): boolean {
+    void this.#file?.refresh();
+    return this.#hashOf(name) !== undefined;
+  }
+
+  /**
+   * Checks a password; at once when the verdict is remembered.
+   * @param client the address that failures are counted for
+   * @throws BcryptError when the password thread fails
+   */
+  check(name: string, password: string, client: string): PasswordVerdict | Promise<PasswordVerdict> {
+    const refreshing = this.#file?.refresh();
+    if (refreshing === undefined) return this.#judge(name, password, client);
+    return refreshing.then(() => this.#judge(name, password, client));
+  }
+
+  /** Ends the password thread. */
+  close(): Promise<void> {
+    return this.#thread.close();
+  }
+
+  #judge(name: string, password: string, client: string): PasswordVerdict | Promise<PasswordVerdict> {
+    const own = this.#hashOf(name);
+    const hash = own ?? this.#decoy(name);
+    if (hash === undefined) return wrong;
+    const key = this.#digest(JSON.stringify([name, hash, password])).toString('base64');
+    const kept = this.#verdicts.get(key);
+    if (kept !== undefined && kept.until > this.#clock.now()) return kept.verdict;
+    const flight = this.#flights.get(key);
+    if (flight !== undefined) return flight;
+    const busy = this.#thread.pending >= mostPending ? 1 : undefined;
+    const wait = busy ?? this.#throttle.take(client);
+    if (wait !== undefined) {
+      this.#ended('limited');
+      return { kind: 'limited', retryAfter: wait };
+    }
+    const user = own === undefined ? undefined : name;
+    const checked = this.#compare(password, hash, client, user)
+      .then((verdict) => {
+        this.#verdicts.set(key, { verdict, until: this.#clock.now() + remembered });
+        return verdict;
+      })
+      .finally(() => this.#flights.delete(key));
+    this.#flights.set(key, checked);
+    return checked;
+  }
+
+  async #compare(
+    password: string,
+    hash: string,
+    client: string,
+    user: string | undefined,
+  ): Promise<PasswordVerdict> {
+    const agrees = await this.#thread.compare(password, hash).catch((error: unknown) => {
+      this.#throttle.giveBack(client);
+      throw error;
+    });
+    if (agrees && user !== undefined) {
+      this.#throttle.giveBack(client);
+      this.#ended('accepted');
+      return right;
+    }
+    this.#ended('refused');
+    // A name that nobody has may be a password typed into the wrong field.
+    this.#log.warn({ client, user }, 'login failed');
+    return wrong;
+  }
+
+  #hashOf(name: string): string | undefined {
+    return this.#configured.get(name) ?? this.#file?.hashes.get(name);
+  }
+
+  /** Somebody's hash, always the same for a name, so that costs are spread over made-up names as over real ones. */
+  #decoy(name: string): string | undefined {
+    const hashes = [...this.#configured.values(), ...(this.#file?.hashes.values() ?? [])];
+    return hashes[this.#digest(`decoy ${name}`).readUInt32BE(0) % Math.max(1, hashes.length)];
+  }
+
+  #digest(text: string): Buffer {
+    return createHmac('sha256', this.#key).update(text).digest();
+  }
+}
