@@ -1,6 +1,6 @@
 import { orAfter } from '../lib/abort.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
-import { type Ranked, rankForBytes, rankForTags, refusalOf } from '../upstream/ranking.ts';
+import { askable, type Ranked, rankForBytes, rankForTags, refusalOf } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import type { HedgeBudget } from './hedge-budget.ts';
 import { type Verdict, weigh } from './outcomes.ts';
@@ -12,15 +12,6 @@ export type Asked<T> =
 
 /** Something as small as a manifest, in bytes. */
 const small = 4_096;
-
-/**
- * Those that may be asked now; when that is none, those that seem to be down, since somebody has to be asked, but
- * never one that limits us: to ask it again is what it forbids.
- */
-export function askable<T extends Ranked<UpstreamClient>>(ranked: readonly T[]): readonly T[] {
-  const admitted = ranked.filter(({ bar }) => bar === undefined);
-  return admitted.length > 0 ? admitted : ranked.filter(({ bar }) => bar?.kind !== 'limited');
-}
 
 /** The upstreams that may be asked what a tag means: in the listed order, the unhealthy last. */
 export function inTagOrder(upstreams: readonly UpstreamClient[]): readonly Ranked<UpstreamClient>[] {

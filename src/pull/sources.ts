@@ -1,6 +1,5 @@
 import type { UpstreamClient } from '../upstream/client.ts';
-import { rankForBytes, refusalOf } from '../upstream/ranking.ts';
-import { askable } from './ask.ts';
+import { askable, rankForBytes, refusalOf } from '../upstream/ranking.ts';
 import type { Refusal } from './outcomes.ts';
 
 /** An upstream chosen for a lane, and why. */

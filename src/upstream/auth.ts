@@ -1,12 +1,13 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { type Challenge, parseChallenges } from '../oci/challenge.ts';
+import { type Credential, CredentialError, sameCredential } from './credential.ts';
+import type { CredentialSource } from './credentials.ts';
 import { judgeRealm } from './realm.ts';
-import { redactUrl } from './redact.ts';
-import { UpstreamError, type UpstreamErrorReason, type UpstreamRefusal } from './result.ts';
-import { parseRetryAfter } from './retry-after.ts';
-import { type SmallAnswer, type SmallHttp, SmallHttpError } from './small-http.ts';
+import { UpstreamError, type UpstreamRefusal } from './result.ts';
+import type { SmallHttp } from './small-http.ts';
 import { type TokenAnswer, TokenCache } from './token-cache.ts';
+import { basicHeader, requestToken } from './token-request.ts';
 
 /** An `Authorization` value to send (`undefined`: none), or why there can be none. */
 export type AuthAnswer = { readonly kind: 'header'; readonly value: string | undefined } | UpstreamRefusal;
@@ -15,8 +16,7 @@ export type AuthAnswer = { readonly kind: 'header'; readonly value: string | und
 export type AuthOptions = {
   readonly name: string;
   readonly url: URL;
-  readonly username?: string;
-  readonly password?: string;
+  readonly credentials?: CredentialSource | undefined;
   readonly trustedRealms: readonly string[];
 };
 
@@ -28,15 +28,10 @@ type Scheme =
   | { kind: 'basic' }
   | { kind: 'bearer'; realm: URL; service: string | undefined };
 
-const maxTokenAnswer = 256 * 1024;
-const tokenPattern = /^[\x21-\x7e]{1,16384}$/;
-
-/** The lifetime of a token that does not name one, in seconds (distribution's token specification). */
-const defaultLifetime = 60;
-
 /**
  * The authentication of one upstream (distribution's token protocol, and Basic). What the first challenge asked
- * for is remembered, so that later requests go out with a token at once.
+ * for is remembered, so that later requests go out with a token at once. Credentials are looked up only once the
+ * realm was judged, and again when they were refused.
  */
 export class UpstreamAuth {
   readonly #http: SmallHttp;
@@ -56,10 +51,18 @@ export class UpstreamAuth {
     this.#tokens = new TokenCache({ clock: deps.clock }, (url, signal) => this.#requestToken(url, signal));
   }
 
+  /** Whether the upstream has ever asked for credentials in a way that is followed. */
+  get wasAsked(): boolean {
+    return this.#scheme.kind !== 'none';
+  }
+
   /** The header for a request about a repository, by what is known so far. */
   async header(repository: string, signal: AbortSignal): Promise<AuthAnswer> {
     if (this.#scheme.kind === 'none') return { kind: 'header', value: undefined };
-    if (this.#scheme.kind === 'basic') return { kind: 'header', value: this.#basic() };
+    if (this.#scheme.kind === 'basic') {
+      const found = await this.#credential(signal);
+      return found.kind === 'found' ? { kind: 'header', value: basicHeader(found.credential) } : found;
+    }
     const answer = await this.#tokens.get(tokenUrl(this.#scheme, repository), signal);
     return answer.kind === 'token' ? { kind: 'header', value: `Bearer ${answer.token}` } : answer;
   }
@@ -77,11 +80,24 @@ export class UpstreamAuth {
     const challenges = parseChallenges(challenge ?? '');
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.has('realm'));
     if (bearer) return this.#answerBearer(bearer, repository, sent, signal);
-    const basic = this.#basic();
-    const wanted = challenges.some(({ scheme }) => scheme === 'basic');
-    if (!wanted || basic === undefined || basic === sent) return this.#denied(401);
+    if (!challenges.some(({ scheme }) => scheme === 'basic')) return this.#denied(401);
     this.#scheme = { kind: 'basic' };
-    return { kind: 'header', value: basic };
+    return this.renew(sent, 401, signal);
+  }
+
+  /**
+   * Answers a request with Basic credentials, or none, that was refused with `status` (401, or the 403 of registries
+   * whose passwords expire): other credentials, if there are any, or the refusal to report.
+   */
+  async renew(sent: string | undefined, status: number, signal: AbortSignal): Promise<AuthAnswer> {
+    let found = await this.#credential(signal);
+    if (found.kind === 'found' && found.credential && basicHeader(found.credential) === sent) {
+      this.#options.credentials?.refused(found.credential);
+      found = await this.#credential(signal);
+    }
+    if (found.kind !== 'found') return found;
+    const value = basicHeader(found.credential);
+    return value === undefined || value === sent ? this.#denied(status) : { kind: 'header', value };
   }
 
   /** Ends token requests under way. */
@@ -98,7 +114,7 @@ export class UpstreamAuth {
     const verdict = judgeRealm(params.get('realm') ?? '', this.#options.url, this.#options.trustedRealms);
     if (verdict.kind === 'refused') {
       this.#log.warn({ upstream: this.#options.name, reason: verdict.reason }, 'token realm refused');
-      return this.#unavailable('auth', verdict.reason);
+      return this.#unavailable(verdict.reason);
     }
     const scheme: Scheme = { kind: 'bearer', realm: verdict.url, service: params.get('service') };
     this.#scheme = scheme;
@@ -118,49 +134,41 @@ export class UpstreamAuth {
     }
   }
 
+  /** Asks for a token, with other credentials once more when the first were refused and there are others. */
   async #exchangeToken(url: URL, signal: AbortSignal): Promise<TokenAnswer> {
-    // The realm was judged before it became part of the URL: only here are the credentials looked up.
-    const basic = this.#basic();
-    const headers = { accept: 'application/json', ...(basic !== undefined && { authorization: basic }) };
-    let answer: SmallAnswer;
-    try {
-      answer = await this.#http.send({ method: 'GET', url, headers, maxBytes: maxTokenAnswer }, signal);
-    } catch (error) {
-      if (!(error instanceof SmallHttpError)) throw error;
-      return this.#unavailable(
-        error.reason,
-        `its token endpoint ${redactUrl(url)} failed: ${error.message}`,
-        error,
-      );
-    }
-    const { status } = answer;
-    if (status === 401 || status === 403) return this.#denied(status);
-    if (status === 429) {
-      const retryAfter = parseRetryAfter(answer.headers['retry-after'], this.#clock.now());
-      return { kind: 'limited', upstream: this.#options.name, retryAfter };
-    }
-    if (status !== 200) {
-      return this.#unavailable('status', `its token endpoint ${redactUrl(url)} answered ${status}`);
-    }
-    return (
-      readToken(answer.body) ??
-      this.#unavailable('content', `its token endpoint ${redactUrl(url)} sent no token`)
-    );
+    const ask = (credential: Credential | undefined) => {
+      const deps = { http: this.#http, clock: this.#clock };
+      return requestToken(deps, this.#options.name, url, credential, signal);
+    };
+    const first = await this.#credential(signal);
+    if (first.kind !== 'found') return first;
+    const answer = await ask(first.credential);
+    if (answer.kind !== 'denied' || first.credential === undefined) return answer;
+    this.#options.credentials?.refused(first.credential);
+    const other = await this.#credential(signal);
+    if (other.kind !== 'found') return other;
+    const again = other.credential !== undefined && !sameCredential(other.credential, first.credential);
+    return again ? ask(other.credential) : answer;
   }
 
-  #basic(): string | undefined {
-    const { username, password } = this.#options;
-    if (username === undefined || password === undefined) return undefined;
-    return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+  async #credential(
+    signal: AbortSignal,
+  ): Promise<{ kind: 'found'; credential: Credential | undefined } | UpstreamRefusal> {
+    try {
+      return { kind: 'found', credential: await this.#options.credentials?.get(signal) };
+    } catch (error) {
+      if (!(error instanceof CredentialError)) throw error;
+      return this.#unavailable(`its credentials cannot be had: ${error.message}`, error);
+    }
   }
 
   #denied(status: number): UpstreamRefusal {
     return { kind: 'denied', upstream: this.#options.name, status };
   }
 
-  #unavailable(reason: UpstreamErrorReason, message: string, cause?: unknown): UpstreamRefusal {
+  #unavailable(message: string, cause?: unknown): UpstreamRefusal {
     const upstream = this.#options.name;
-    const error = new UpstreamError(message, { upstream, op: 'token', reason, cause });
+    const error = new UpstreamError(message, { upstream, op: 'token', reason: 'auth', cause });
     return { kind: 'unavailable', upstream, cause: error };
   }
 }
@@ -171,19 +179,4 @@ function tokenUrl(scheme: Extract<Scheme, { kind: 'bearer' }>, repository: strin
   if (scheme.service !== undefined) url.searchParams.set('service', scheme.service);
   url.searchParams.set('scope', `repository:${repository}:pull`);
   return url.href;
-}
-
-function readToken(body: Buffer): TokenAnswer | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (typeof parsed !== 'object' || parsed === null) return undefined;
-  const { token, access_token, expires_in } = parsed as Readonly<Record<string, unknown>>;
-  const text = typeof token === 'string' && token !== '' ? token : access_token;
-  if (typeof text !== 'string' || !tokenPattern.test(text)) return undefined;
-  const named = typeof expires_in === 'number' && expires_in > 0 && Number.isFinite(expires_in);
-  return { kind: 'token', token: text, lifetime: named ? expires_in : defaultLifetime };
 }

@@ -1,23 +1,26 @@
+import type { LookupFunction } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
-import { manifestAccept, mediaTypes } from '../oci/media-types.ts';
+import { manifestAccept } from '../oci/media-types.ts';
 import { type Reference, referenceText } from '../oci/reference.ts';
 import { UpstreamAuth } from './auth.ts';
+import { type CredentialSource, credentialSource } from './credentials.ts';
+import { type EgressRule, egressRule } from './egress.ts';
 import { UpstreamHealth } from './health.ts';
-import { isReferrersType, mergeReferrers, readTagPage } from './listing-page.ts';
+import { listReferrers, listTags } from './listings.ts';
 import { manifestHeadType, manifestType } from './manifest-type.ts';
+import { type ClientLogin, mayPull } from './passthrough.ts';
 import { proxyFor } from './proxy-choice.ts';
 import { type ProbeOutcome, type Reading, RegistryRequests } from './registry-requests.ts';
-import {
-  type BlobRange,
-  type BlobTransfer,
-  type BodyHop,
-  type ManifestBody,
-  type ManifestHead,
-  type ReferrersBody,
-  UpstreamError,
-  type UpstreamResult,
+import type {
+  BlobRange,
+  BlobTransfer,
+  BodyHop,
+  ManifestBody,
+  ManifestHead,
+  ReferrersBody,
+  UpstreamResult,
 } from './result.ts';
 import { declaredLength, SmallHttp } from './small-http.ts';
 import { parseUpstreamUrl, type UpstreamOptions } from './upstream-options.ts';
@@ -26,17 +29,15 @@ import type { WireRequest } from './wire.ts';
 /**
  * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it
  * came out (the result's kind, or `aborted`), and how many milliseconds it took. `health` is told how requests
- * went; without it the client has one of its own.
+ * went; without it the client has one of its own. `lookup` is the system's name lookup unless given.
  */
 export type UpstreamDeps = {
   readonly log: Log;
   readonly clock: Clock;
   readonly health?: UpstreamHealth;
+  readonly lookup?: LookupFunction;
   observe(op: string, outcome: string, ms: number): void;
 };
-
-/** The longest page of a list of tags, in bytes. */
-const maxTagPage = 4 * 1024 * 1024;
 
 /**
  * The client of one upstream: it authenticates, follows redirects by hand, judges media types, and says in plain
@@ -60,8 +61,14 @@ export class UpstreamClient {
   readonly #http: SmallHttp;
   readonly #auth: UpstreamAuth;
   readonly #requests: RegistryRequests;
+  readonly #egress: EgressRule;
+  readonly #credentials: CredentialSource | undefined;
+  readonly #mayPull: (wanted: ClientLogin, signal: AbortSignal) => Promise<UpstreamResult<true>>;
 
-  /** Throws a `TypeError` for a URL that is not https (or http with `insecure`), or holds credentials or a query. */
+  /**
+   * Throws a `TypeError` for a URL that is not https (or http with `insecure`), or holds credentials or a query, and
+   * for more than one source of credentials.
+   */
   constructor(deps: UpstreamDeps, options: UpstreamOptions) {
     const { url, base } = parseUpstreamUrl(options);
     const { clock, log } = deps;
@@ -73,21 +80,15 @@ export class UpstreamClient {
     this.minSpeed = options.minSpeed ?? 0;
     this.health = deps.health ?? new UpstreamHealth({ clock, random: Math.random });
     this.#options = options;
-    this.#http = new SmallHttp(options);
-    this.#auth = new UpstreamAuth(
-      { http: this.#http, clock, log, observe },
-      {
-        name: this.name,
-        url,
-        trustedRealms: options.trustedRealms ?? [],
-        ...(options.username !== undefined && { username: options.username }),
-        ...(options.password !== undefined && { password: options.password }),
-      },
-    );
-    this.#requests = new RegistryRequests(
-      { http: this.#http, auth: this.#auth, clock, health: this.health, observe },
-      { name: this.name, url, base },
-    );
+    const { name, health } = this;
+    const { trustedRealms = [] } = options;
+    this.#egress = egressRule(url, trustedRealms);
+    this.#http = new SmallHttp({ lookup: deps.lookup }, { ...options, egress: this.#egress });
+    this.#credentials = credentialSource({ clock }, url, options);
+    const tools = { http: this.#http, clock, log, observe, health };
+    this.#auth = new UpstreamAuth(tools, { name, url, trustedRealms, credentials: this.#credentials });
+    this.#mayPull = (wanted, signal) => mayPull(tools, { name, url, base, trustedRealms }, wanted, signal);
+    this.#requests = new RegistryRequests({ ...tools, auth: this.#auth }, { name, url, base });
   }
 
   /** Asks what a reference means now. A generic content type is passed on as it is; HTML is `unavailable`. */
@@ -179,66 +180,37 @@ export class UpstreamClient {
   }
 
   /** Lists tags, at most `limit` of them, page by page within the upstream's origin; what is no tag is left out. */
-  async listTags(
+  listTags(
     repository: string,
     limit: number,
     signal: AbortSignal,
   ): Promise<UpstreamResult<readonly string[]>> {
-    const path = this.#requests.endpoint(repository, 'tags/list');
-    path.searchParams.set('n', String(Math.max(1, Math.min(limit, 1000))));
-    const tags = new Set<string>();
-    const result = await this.#requests.pages(
-      'list-tags',
-      repository,
-      { path, accept: 'application/json', maxBytes: maxTagPage },
-      ({ body }) => {
-        const found = readTagPage(body);
-        if (!found) return { kind: 'refused', reason: 'its list of tags is malformed' };
-        for (const tag of found) if (tags.size < limit) tags.add(tag);
-        return { kind: 'value', value: tags.size < limit ? 'more' : 'enough' };
-      },
-      signal,
-    );
-    return result.kind === 'ok' ? { ...result, value: [...tags] } : result;
+    return listTags(this.#requests, repository, limit, signal);
   }
 
   /** Lists the referrers of a digest; 404 (`missing`) is how an upstream without the referrers API answers. */
-  async listReferrers(
+  listReferrers(
     repository: string,
     digest: Digest,
     artifactType: string | undefined,
     maxBytes: number,
     signal: AbortSignal,
   ): Promise<UpstreamResult<ReferrersBody>> {
-    const path = this.#requests.endpoint(repository, `referrers/${digest}`);
-    if (artifactType !== undefined) path.searchParams.set('artifactType', artifactType);
-    const bodies: Buffer[] = [];
-    let filtersApplied: string | undefined;
-    let left = maxBytes;
-    const result = await this.#requests.pages(
-      'list-referrers',
-      repository,
-      { path, accept: mediaTypes.ociIndex, maxBytes },
-      ({ headers, body }) => {
-        left -= body.length;
-        if (left < 0) return { kind: 'refused', reason: `its list of referrers exceeds ${maxBytes} bytes` };
-        if (!isReferrersType(headers['content-type'])) {
-          return { kind: 'refused', reason: 'it sent something else where a list of referrers was due' };
-        }
-        filtersApplied ??= headers['oci-filters-applied'];
-        bodies.push(body);
-        return { kind: 'value', value: 'more' };
-      },
-      signal,
-    );
-    if (result.kind !== 'ok') return result;
-    const bytes = mergeReferrers(bodies);
-    if (bytes) return { ...result, value: { bytes, mediaType: mediaTypes.ociIndex, filtersApplied } };
-    const cause = new UpstreamError('its list of referrers is malformed', {
-      upstream: this.name,
-      op: 'list-referrers',
-    });
-    return { kind: 'unavailable', upstream: this.name, cause };
+    return listReferrers(this.#requests, repository, { digest, artifactType, maxBytes }, signal);
+  }
+
+  /**
+   * Asks whether a client's own login may pull a manifest, by a HEAD with it. `authorization` is the client's Basic
+   * header; it is sent to the upstream, or to its judged token realm, and kept nowhere. `denied` when it is
+   * no such header, and when the upstream asks nobody for a login: then none was judged.
+   */
+  mayPull(
+    repository: string,
+    reference: Reference,
+    authorization: string,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<true>> {
+    return this.#mayPull({ repository, reference, authorization }, signal);
   }
 
   /**
@@ -252,6 +224,7 @@ export class UpstreamClient {
   /** Ends everything that is under way here; hops are ended by their signals. */
   async close(): Promise<void> {
     this.#auth.close();
+    this.#credentials?.close();
     await this.#http.close();
   }
 
@@ -261,6 +234,7 @@ export class UpstreamClient {
     return {
       url: url.href,
       headers,
+      egress: this.#egress,
       ...(ca !== undefined && { ca }),
       ...(proxy !== undefined && { proxy: { url: proxy } }),
       connectTimeout,

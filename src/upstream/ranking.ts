@@ -83,10 +83,13 @@ export function rankForTags<T extends Candidate>(candidates: readonly T[]): read
   return [...ranked.filter(({ bar }) => !bar), ...ranked.filter(({ bar }) => bar)];
 }
 
-/** Those that are not barred; when all are, all of them, since somebody has to be asked. */
-export function worthAsking<T extends Candidate>(ranked: readonly Ranked<T>[]): readonly Ranked<T>[] {
+/**
+ * Those that may be asked now; when that is none, those that seem to be down, since somebody has to be asked, but
+ * never one that limits us: to ask it again is what it forbids.
+ */
+export function askable<T extends Ranked<Candidate>>(ranked: readonly T[]): readonly T[] {
   const admitted = ranked.filter(({ bar }) => bar === undefined);
-  return admitted.length > 0 ? admitted : ranked;
+  return admitted.length > 0 ? admitted : ranked.filter(({ bar }) => bar?.kind !== 'limited');
 }
 
 /**

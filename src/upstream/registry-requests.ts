@@ -1,14 +1,14 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Observe, UpstreamAuth } from './auth.ts';
-import type { FailureKind, UpstreamHealth } from './health.ts';
+import type { UpstreamHealth } from './health.ts';
 import { nextPage } from './next-page.ts';
-import { measurableBytes } from './pace.ts';
 import type { BlobTransfer, BodyHop, UpstreamOp, UpstreamRefusal, UpstreamResult } from './result.ts';
 import { UpstreamError, type UpstreamErrorReason } from './result.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { type SmallAnswer, type SmallHttp, SmallHttpError } from './small-http.ts';
-import { type Sent, walk } from './walk.ts';
-import type { WireFailure, WireRequest } from './wire.ts';
+import { sendSmall, sentByHop } from './sending.ts';
+import type { SmallAnswer, SmallHttp } from './small-http.ts';
+import { walk } from './walk.ts';
+import type { WireRequest } from './wire.ts';
 
 /** A request for something small: `path` below the repository, or a whole URL within the upstream's origin. */
 export type SmallPlan = {
@@ -211,43 +211,3 @@ export class RegistryRequests {
     return { kind: 'unavailable', upstream, cause: new UpstreamError(message, { upstream, op, reason }) };
   }
 }
-
-async function sendSmall(
-  http: SmallHttp,
-  wanted: Parameters<SmallHttp['send']>[0],
-  signal: AbortSignal,
-): Promise<Sent<SmallAnswer>> {
-  try {
-    const answer = await http.send(wanted, signal);
-    const { status, headers, firstByteMs } = answer;
-    if (status === 200) return { kind: 'final', value: answer, headers, firstByteMs };
-    return { kind: 'answer', status, headers, firstByteMs };
-  } catch (error) {
-    if (!(error instanceof SmallHttpError)) throw error;
-    return { kind: 'failed', reason: error.reason, message: error.message, cause: error };
-  }
-}
-
-function sentByHop(result: Awaited<ReturnType<BodyHop>>): Sent<BlobTransfer> {
-  if (result.kind === 'failed')
-    return { kind: 'failed', reason: reasons[result.reason], message: result.message };
-  if (result.kind === 'answer') {
-    return { kind: 'answer', status: result.status, headers: result.headers, refused: result.refused };
-  }
-  const { total, received, ending } = result;
-  if (ending === 'complete') return { kind: 'final', value: { ending, total, received } };
-  const { reason, message } = ending;
-  const broken: FailureKind | undefined =
-    reason === 'stall' ? 'stall' : received < measurableBytes ? reasons[reason] : undefined;
-  return { kind: 'final', value: { ending: 'broken', total, received, reason, message }, broken };
-}
-
-const reasons = {
-  refused: 'unreachable',
-  reset: 'unreachable',
-  cut: 'unreachable',
-  timeout: 'timeout',
-  stall: 'timeout',
-  tls: 'tls',
-  malformed: 'protocol',
-} as const satisfies Record<WireFailure['reason'], UpstreamErrorReason>;

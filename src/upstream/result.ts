@@ -9,12 +9,14 @@ export type UpstreamOp =
   | 'get-blob'
   | 'list-tags'
   | 'list-referrers'
+  | 'may-pull'
   | 'token';
 
 /**
  * Why an upstream gave no usable answer: it could not be reached, was too slow, failed TLS, broke the protocol,
  * answered with an unexpected status, does not know the method, sent content that is not what was asked for, redirected to where nothing
- * is had (or was denied there), or demanded authentication in a way that is not followed.
+ * is had (or was denied there), led to a host that is not connected to, or demanded authentication in a way that is
+ * not followed or that there are no credentials for.
  */
 export type UpstreamErrorReason =
   | 'unreachable'
@@ -26,6 +28,7 @@ export type UpstreamErrorReason =
   | 'content'
   | 'redirect'
   | 'redirect-denied'
+  | 'egress'
   | 'auth';
 
 /**

@@ -1,13 +1,18 @@
-import { Agent, type Dispatcher, errors, ProxyAgent, request } from 'undici';
+import type { LookupFunction } from 'node:net';
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
+import { abandonOnAbort } from '../lib/abort.ts';
+import { Egress, type EgressRule } from './egress.ts';
 import { type ProxyOptions, proxyFor } from './proxy-choice.ts';
-import type { UpstreamErrorReason } from './result.ts';
-import { addressTimeout, proxyAuthorization } from './wire-target.ts';
+import { explain, SmallHttpError } from './small-http-error.ts';
+import { TrustRoots } from './trust-roots.ts';
+import { addressTimeout, endpointOf, proxyAuthorization } from './wire-target.ts';
 
 /** A request for something small; nothing is followed, retried or remembered. */
 export type SmallRequest = {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
   /** A longer 2xx body is a failure; a longer body of another status is cut. */
   readonly maxBytes: number;
 };
@@ -21,20 +26,12 @@ export type SmallAnswer = {
   readonly firstByteMs: number;
 };
 
-/** A request without a usable answer; the message is a plain clause without secrets. */
-export class SmallHttpError extends Error {
-  readonly code = 'SMALL_HTTP';
-  readonly reason: UpstreamErrorReason;
-
-  constructor(reason: UpstreamErrorReason, message: string, options: { cause?: unknown } = {}) {
-    super(message, options);
-    this.reason = reason;
-  }
-}
-
 /** Times in milliseconds. */
 export type SmallHttpOptions = {
+  /** PEM certificates that are trusted besides the default roots. */
   readonly ca?: string;
+  /** Where connections may lead. */
+  readonly egress: EgressRule;
   readonly connectTimeout: number;
   readonly headersTimeout: number;
   readonly stallTimeout: number;
@@ -51,10 +48,14 @@ const maxRefusalBytes = 64 * 1024;
 /** The client for everything but blob bodies: one pool of connections, and one for each outbound proxy. */
 export class SmallHttp {
   readonly #options: SmallHttpOptions;
+  readonly #egress: Egress;
+  readonly #roots = new TrustRoots();
   readonly #dispatchers = new Map<string, Dispatcher>();
 
-  constructor(options: SmallHttpOptions) {
+  /** `lookup` is the system's name lookup unless given. */
+  constructor(deps: { lookup?: LookupFunction | undefined }, options: SmallHttpOptions) {
     this.#options = options;
+    this.#egress = new Egress(options.egress, deps.lookup);
   }
 
   /**
@@ -66,12 +67,15 @@ export class SmallHttp {
     const { connectTimeout, headersTimeout, stallTimeout, userAgent } = this.#options;
     const started = performance.now();
     const deadline = AbortSignal.timeout(connectTimeout + headersTimeout + stallTimeout);
+    const either = AbortSignal.any([signal, deadline]);
     try {
+      await abandonOnAbort(this.#egress.admit(endpointOf(wanted.url)), either);
       const response = await request(wanted.url, {
         method: wanted.method,
         headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...wanted.headers },
         dispatcher: this.#dispatcher(wanted.url),
-        signal: AbortSignal.any([signal, deadline]),
+        signal: either,
+        ...(wanted.body !== undefined && { body: wanted.body }),
         headersTimeout,
         bodyTimeout: stallTimeout,
       });
@@ -101,10 +105,12 @@ export class SmallHttp {
     const known = this.#dispatchers.get(key);
     if (known) return known;
     const { ca, connectTimeout } = this.#options;
+    const trust = this.#roots.context(ca);
     const connect = {
       timeout: connectTimeout,
       autoSelectFamilyAttemptTimeout: addressTimeout,
-      ...(ca !== undefined && { ca }),
+      lookup: this.#egress.lookup,
+      ...(trust && { secureContext: trust }),
     };
     const shared = { connections, pipelining: 1, allowH2: false, connectTimeout };
     const made =
@@ -177,50 +183,4 @@ function flatten(headers: Readonly<Record<string, string | string[] | undefined>
     return [name.toLowerCase(), Array.isArray(value) ? value.join(', ') : (value ?? '')];
   });
   return Object.fromEntries(flat);
-}
-
-const known: Readonly<Record<string, readonly [UpstreamErrorReason, string]>> = {
-  ECONNREFUSED: ['unreachable', 'the connection was refused'],
-  ENOTFOUND: ['unreachable', 'the host name is not known'],
-  EAI_AGAIN: ['unreachable', 'the host name could not be looked up'],
-  EHOSTUNREACH: ['unreachable', 'the host cannot be reached'],
-  ENETUNREACH: ['unreachable', 'the network cannot be reached'],
-  ECONNRESET: ['unreachable', 'the connection was reset'],
-  EPIPE: ['unreachable', 'the connection was reset'],
-  ETIMEDOUT: ['timeout', 'the connection timed out'],
-  UND_ERR_CONNECT_TIMEOUT: ['timeout', 'the connection could not be opened in time'],
-  UND_ERR_HEADERS_TIMEOUT: ['timeout', 'no answer came in time'],
-  UND_ERR_BODY_TIMEOUT: ['timeout', 'no more of the answer came in time'],
-  UND_ERR_SOCKET: ['unreachable', 'the connection ended before the answer did'],
-  UND_ERR_HEADERS_OVERFLOW: ['protocol', 'the response head is too long'],
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['protocol', 'the answer is not as long as it says'],
-  UND_ERR_PRX_TLS: ['unreachable', 'TLS to the proxy failed'],
-  UND_ERR_PRX_CONN: ['unreachable', 'the proxy closed the connection'],
-  // What undici says when a proxy answers CONNECT with anything but 200; our own aborts never get here.
-  UND_ERR_ABORTED: ['unreachable', 'the proxy refused the tunnel'],
-};
-
-function explain(error: unknown): SmallHttpError {
-  if (error instanceof errors.HTTPParserError) {
-    // It carries what was received, which is nobody's business: it does not become the cause.
-    return new SmallHttpError('protocol', 'the answer is not valid HTTP');
-  }
-  const code = codeOf(error);
-  const [reason, message] = known[code] ?? guess(error, code);
-  return new SmallHttpError(reason, message, { cause: error });
-}
-
-function guess(error: unknown, code: string): readonly [UpstreamErrorReason, string] {
-  // OpenSSL's and Node's verification errors have no common prefix, but undici's and the system's do.
-  if (/CERT|SSL|TLS|EPROTO|SIGNATURE|ISSUER/.test(code)) return ['tls', `TLS failed (${code})`];
-  const name = error instanceof Error ? error.name : 'error';
-  return ['unreachable', `the request failed (${code || name})`];
-}
-
-/** The code of an error or, where it has none of its own (`AggregateError`, wrappers), of what it holds. */
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return '';
-  if ('code' in error && typeof error.code === 'string') return error.code;
-  if (error instanceof AggregateError) return codeOf(error.errors[0]);
-  return codeOf(error.cause);
 }

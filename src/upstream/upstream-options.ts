@@ -1,14 +1,13 @@
+import type { CredentialOptions } from './credentials.ts';
 import type { ProxyOptions } from './proxy-choice.ts';
 
-/** One upstream of a registry. Times in milliseconds. */
-export type UpstreamOptions = {
+/** One upstream of a registry, and at most one source of credentials for it. Times in milliseconds. */
+export type UpstreamOptions = CredentialOptions & {
   /** `https://host[:port][/base]`; a base path prefixes every repository. `http` needs `insecure`. */
   readonly url: string;
   /** Whether it may be asked what a tag means. */
   readonly tags: boolean;
-  readonly username?: string;
-  readonly password?: string;
-  /** PEM certificates that replace the default trust roots, for the host and where it redirects to. */
+  /** PEM certificates that are trusted besides the default roots, for the host and where it redirects to. */
   readonly ca?: string;
   /** Permits a plain `http` URL; it never weakens TLS. */
   readonly insecure: boolean;
@@ -21,7 +20,10 @@ export type UpstreamOptions = {
   readonly minSpeed?: number;
   readonly proxy?: ProxyOptions;
   readonly userAgent: string;
-  /** Token realms elsewhere that are trusted with the credentials: `host[:port]`, or an origin. */
+  /**
+   * Token realms elsewhere that are trusted with the credentials, at whatever address: `host[:port]`, or an origin
+   * such as `http://auth.corp:5001`.
+   */
   readonly trustedRealms?: readonly string[];
 };
 

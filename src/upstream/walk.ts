@@ -121,6 +121,15 @@ async function walkOnce<T>(
       authorization = await auth.answer(sent.headers['www-authenticate'], plan.repository, value, signal);
       continue;
     }
+    // Passwords of some registries expire, and are answered with 403 from then on.
+    if (status === 403 && home && !challenged && value?.startsWith('Basic ')) {
+      challenged = true;
+      const renewed = await auth.renew(value, status, signal);
+      if (renewed.kind !== 'denied') {
+        authorization = renewed;
+        continue;
+      }
+    }
     const retryAfter = parseRetryAfter(sent.headers['retry-after'], clock.now());
     health.observeAnswer(status, retryAfter);
     if (status === 404) return { kind: 'missing', upstream: name };
@@ -145,8 +154,13 @@ function tellFinal(health: UpstreamHealth, sent: Sent<unknown> & { kind: 'final'
   else if (sent.broken !== undefined) health.observeFailure(sent.broken);
 }
 
-/** A token endpoint that cannot be reached, or limits, keeps the upstream from being used as well as its own failure. */
+/**
+ * A token endpoint that cannot be reached, or limits, keeps the upstream from being used as well as its own failure.
+ * Credentials that cannot be had say nothing about it.
+ */
 function tellRefusal(health: UpstreamHealth, refusal: UpstreamRefusal): void {
   if (refusal.kind === 'limited') health.observeAnswer(429, refusal.retryAfter);
-  else if (refusal.kind === 'unavailable') health.observeFailure(refusal.cause.reason);
+  else if (refusal.kind === 'unavailable' && refusal.cause.reason !== 'auth') {
+    health.observeFailure(refusal.cause.reason);
+  }
 }

@@ -1,5 +1,8 @@
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTls, type SecureContext } from 'node:tls';
+import { abandonOnAbort } from '../lib/abort.ts';
+import { type Egress, EgressError } from './egress.ts';
+import type { TrustRoots } from './trust-roots.ts';
 import type { WireFailure } from './wire.ts';
 import { WireConnection } from './wire-connection.ts';
 import { parseHead } from './wire-head.ts';
@@ -24,50 +27,57 @@ export class DialError extends Error {
 
 /**
  * Opens a connection to a target, through its proxy if it has one, with TLS verified against the target's host.
- * Rejects with a {@link DialError}, or the signal's reason.
+ * `egress` has to agree. Rejects with a {@link DialError}, or the signal's reason.
  */
 export async function dial(
   target: WireTarget,
+  { egress, roots }: { egress: Egress; roots: TrustRoots },
   timeout: number,
   signal: AbortSignal,
 ): Promise<WireConnection> {
   const deadline = AbortSignal.timeout(timeout);
   const either = AbortSignal.any([signal, deadline]);
   const connection = new WireConnection();
+  const trust = target.endpoint.tls ? roots.context(target.ca) : undefined;
   try {
+    await abandonOnAbort(egress.admit(target.endpoint), either);
     if (target.proxy && target.endpoint.tls) {
       const tunnel = await openTunnel(target.endpoint, target.proxy, either);
-      const socket = await openTls(target.endpoint, target.ca, { socket: tunnel }, either);
+      const socket = await openTls(target.endpoint, { trust }, { socket: tunnel }, either);
       // Node ignores `onread` for TLS over a socket that it did not open itself.
       connection.attach(socket, true);
     } else {
       const endpoint = target.proxy?.endpoint ?? target.endpoint;
-      const ca = target.proxy ? undefined : target.ca;
-      const socket = await open(endpoint, ca, connection.onread, either);
+      const how = target.proxy ? {} : { trust, lookup: egress.lookup };
+      const socket = await open(endpoint, how, connection.onread, either);
       connection.attach(socket, false);
     }
     return connection;
   } catch (error) {
     signal.throwIfAborted();
     if (deadline.aborted) throw new DialError('timeout', 'the connection could not be opened in time');
+    if (error instanceof EgressError) throw new DialError('forbidden', error.message, { cause: error });
     throw error;
   }
 }
 
 type OnRead = WireConnection['onread'];
 type Proxy = NonNullable<WireTarget['proxy']>;
+/** Default where absent: the trust roots, the name lookup. */
+type How = { readonly trust?: SecureContext | undefined; readonly lookup?: LookupFunction };
 type TlsTransport = { readonly onread: OnRead } | { readonly socket: Socket } | undefined;
 
 const patience = { autoSelectFamilyAttemptTimeout: addressTimeout };
 
-function open(endpoint: Endpoint, ca: string | undefined, onread: OnRead | undefined, signal: AbortSignal) {
-  if (endpoint.tls) return openTls(endpoint, ca, onread && { onread }, signal);
+function open(endpoint: Endpoint, how: How, onread: OnRead | undefined, signal: AbortSignal) {
+  if (endpoint.tls) return openTls(endpoint, how, onread && { onread }, signal);
   const { host, port } = endpoint;
   const socket = connectTcp({
     host,
     port,
     noDelay: true,
     ...patience,
+    ...(how.lookup && { lookup: how.lookup }),
     ...(onread && { onread }),
   });
   return connected(socket, 'connect', signal);
@@ -75,7 +85,7 @@ function open(endpoint: Endpoint, ca: string | undefined, onread: OnRead | undef
 
 function openTls(
   endpoint: Endpoint,
-  ca: string | undefined,
+  how: How,
   transport: TlsTransport,
   signal: AbortSignal,
 ): Promise<Socket> {
@@ -86,7 +96,8 @@ function openTls(
     rejectUnauthorized: true,
     ALPNProtocols: ['http/1.1'],
     ...patience,
-    ...(ca !== undefined && { ca }),
+    ...(how.trust && { secureContext: how.trust }),
+    ...(how.lookup && { lookup: how.lookup }),
     ...transport,
   });
   socket.setNoDelay(true);
@@ -120,7 +131,7 @@ function connected(socket: Socket, ready: 'connect' | 'secureConnect', signal: A
 
 /** Asks a proxy for a tunnel (RFC 9110, section 9.3.6) and hands back its socket, paused and with nothing read ahead. */
 async function openTunnel(endpoint: Endpoint, proxy: Proxy, signal: AbortSignal): Promise<Socket> {
-  const socket = await open(proxy.endpoint, undefined, undefined, signal);
+  const socket = await open(proxy.endpoint, {}, undefined, signal);
   return new Promise((resolve, reject) => {
     let seen: Buffer = Buffer.alloc(0);
     const settle = (error?: unknown) => {
@@ -167,7 +178,8 @@ const networkErrors: Readonly<Record<string, readonly [WireFailure['reason'], st
   EPIPE: ['reset', 'the connection was reset'],
 };
 
-function explain(error: Error, tls: boolean): DialError {
+function explain(error: Error, tls: boolean): DialError | EgressError {
+  if (error instanceof EgressError) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const known = networkErrors[code];
   if (known) return new DialError(known[0], known[1], { cause: error });

@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import type { EgressRule } from './egress.ts';
+import { bareHost } from './hosts.ts';
 import type { WireRequest } from './wire.ts';
 import { serializeGet } from './wire-head.ts';
 
@@ -9,6 +11,7 @@ export type Endpoint = { readonly host: string; readonly port: number; readonly 
 export type WireTarget = {
   readonly endpoint: Endpoint;
   readonly proxy: { readonly endpoint: Endpoint; readonly authorization: string | undefined } | undefined;
+  readonly egress: EgressRule;
   readonly ca: string | undefined;
   /** The bytes of the request. */
   readonly request: string;
@@ -29,9 +32,10 @@ export function parseTarget(request: WireRequest): WireTarget {
   return {
     endpoint,
     proxy,
+    egress: request.egress,
     ca: request.ca,
     request: forwarded ? withProxyAuthorization(text, proxy.authorization) : text,
-    key: JSON.stringify([url.origin, request.ca, request.proxy?.url]),
+    key: JSON.stringify([url.origin, request.egress, request.ca, request.proxy?.url]),
   };
 }
 
@@ -71,10 +75,10 @@ export function proxyAuthorization(proxy: URL): string | undefined {
   return `Basic ${Buffer.from(pair).toString('base64')}`;
 }
 
-function endpointOf(url: URL): Endpoint {
+/** Where requests to a URL are connected to; throws a `TypeError` for another scheme than http and https. */
+export function endpointOf(url: URL): Endpoint {
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
     throw new TypeError('only http and https can be fetched');
   const tls = url.protocol === 'https:';
-  const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
-  return { host, port: url.port === '' ? (tls ? 443 : 80) : Number(url.port), tls };
+  return { host: bareHost(url.hostname), port: url.port === '' ? (tls ? 443 : 80) : Number(url.port), tls };
 }

@@ -1,3 +1,6 @@
+import type { LookupFunction } from 'node:net';
+import { Egress, type EgressRule } from './egress.ts';
+import { TrustRoots } from './trust-roots.ts';
 import type { WireConnection } from './wire-connection.ts';
 import { DialError, dial } from './wire-dial.ts';
 import { WirePool } from './wire-pool.ts';
@@ -8,7 +11,9 @@ export type WireRequest = {
   readonly url: string;
   /** Sent as they are; `Host`, `Accept-Encoding` and everything about framing is the wire's own. */
   readonly headers: Readonly<Record<string, string>>;
-  /** PEM certificates that replace the default trust roots. */
+  /** Where a connection may lead. */
+  readonly egress: EgressRule;
+  /** PEM certificates that are trusted besides the default roots. */
   readonly ca?: string;
   /** The HTTP proxy to go through; credentials in its URL are sent to it alone. */
   readonly proxy?: { readonly url: string };
@@ -43,7 +48,8 @@ export type BodySink = {
 export type WireFailure = {
   readonly kind: 'failed';
   readonly phase: 'connect' | 'headers' | 'body';
-  readonly reason: 'refused' | 'timeout' | 'stall' | 'cut' | 'tls' | 'malformed' | 'reset';
+  /** `forbidden`: the connection was not opened, for where it would have led. */
+  readonly reason: 'refused' | 'timeout' | 'stall' | 'cut' | 'tls' | 'malformed' | 'reset' | 'forbidden';
   readonly head?: WireResponseHead;
   readonly bytes: number;
   /** A plain clause without secrets, for a log line or an error. */
@@ -62,9 +68,15 @@ export type WireResult =
  */
 export class Wire {
   readonly #pool: WirePool;
+  readonly #roots = new TrustRoots();
+  readonly #lookup: LookupFunction | undefined;
 
-  /** At most `maxIdlePerOrigin` (4) connections are kept open per destination, for `idleTimeout` ms (15 s). */
-  constructor(options: { maxIdlePerOrigin?: number; idleTimeout?: number } = {}) {
+  /**
+   * At most `maxIdlePerOrigin` (4) connections are kept open per destination, for `idleTimeout` ms (15 s). `lookup`
+   * is the system's name lookup unless given.
+   */
+  constructor(options: { maxIdlePerOrigin?: number; idleTimeout?: number; lookup?: LookupFunction } = {}) {
+    this.#lookup = options.lookup;
     this.#pool = new WirePool({
       maxIdlePerOrigin: options.maxIdlePerOrigin ?? 4,
       idleTimeout: options.idleTimeout ?? 15_000,
@@ -85,7 +97,8 @@ export class Wire {
     }
     let fresh: WireConnection;
     try {
-      fresh = await dial(target, request.connectTimeout, signal);
+      const parts = { roots: this.#roots, egress: new Egress(target.egress, this.#lookup) };
+      fresh = await dial(target, parts, request.connectTimeout, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof DialError)) throw error;

@@ -1,40 +1,8 @@
-import type { ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { httpServer, rawServer } from './loopback.ts';
 import { digest, never, openClient, tag } from './open-client.ts';
-
-const manifest = 'application/vnd.oci.image.manifest.v1+json';
-
-type TokenReply = { status?: number; headers?: Record<string, string>; body?: unknown };
-
-/** A registry with a token endpoint; `valid` decides which Authorization opens it. */
-async function registry(options: {
-  valid?: (authorization: string) => boolean;
-  token?: (n: number) => TokenReply | Promise<TokenReply>;
-  challenge?: (origin: string) => string;
-}) {
-  const valid = options.valid ?? ((text: string) => text.startsWith('Bearer t'));
-  const token = options.token ?? ((n: number): TokenReply => ({ body: { token: `t${n}` } }));
-  let tokens = 0;
-  const deny = (response: ServerResponse, origin: string) => {
-    const challenge =
-      options.challenge?.(origin) ?? `Bearer realm="${origin}/token?a=b",service="the service",scope="evil"`;
-    response.writeHead(401, { 'www-authenticate': challenge }).end('{}');
-  };
-  const server = await httpServer(async (request, response) => {
-    const origin = `http://${request.headers.host}`;
-    if (request.url?.startsWith('/token')) {
-      const { status = 200, headers = {}, body = {} } = await token(++tokens);
-      response.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body));
-    } else if (valid(request.headers.authorization ?? '')) {
-      response.writeHead(200, { 'content-type': manifest }).end('{}');
-    } else deny(response, origin);
-  });
-  const seen = () =>
-    server.journal.map(({ method, url, headers }) => `${method} ${url} ${headers.authorization ?? '-'}`);
-  return { ...server, seen };
-}
+import { registry, type TokenReply } from './token-registry.ts';
 
 const get = (
   client: ReturnType<typeof openClient>['client'],

@@ -31,6 +31,7 @@ describe('getBlob', () => {
     expect(whole.requests[0]).toEqual({
       url: `${server.origin}/v2/a/b/blobs/${digest}`,
       headers: { 'user-agent': 'entrepot/test', accept: '*/*' },
+      egress: { upstream: server.origin, trusted: [] },
       connectTimeout: 5000,
       headersTimeout: 5000,
       stallTimeout: 5000,

@@ -91,7 +91,18 @@ export async function listen(server: Server, host: string): Promise<number> {
 
 /** A wire request with patient limits. */
 export function wireRequest(url: string, more: Partial<WireRequest> = {}): WireRequest {
-  return { url, headers: {}, connectTimeout: 5000, headersTimeout: 5000, stallTimeout: 5000, ...more };
+  // Some tests hand over what is no URL.
+  const upstream = URL.parse(url)?.origin ?? 'http://127.0.0.1';
+  const egress = { upstream, trusted: [] };
+  return {
+    url,
+    headers: {},
+    egress,
+    connectTimeout: 5000,
+    headersTimeout: 5000,
+    stallTimeout: 5000,
+    ...more,
+  };
 }
 
 /** A sink that keeps everything; `verdict` is what it says to each head. */

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/lib/clock.ts';
 import type { Log } from '../../src/lib/log.ts';
@@ -23,7 +24,7 @@ export function must<T>(value: T | undefined): T {
 }
 
 /** A client that is closed when the test ends, with what it observed and logged. */
-export function openClient(url: string, more: Partial<UpstreamOptions> = {}) {
+export function openClient(url: string, more: Partial<UpstreamOptions> = {}, lookup?: LookupFunction) {
   const observed: string[] = [];
   const logged: string[] = [];
   const clock: Clock & { time: number } = { time: Date.UTC(2026, 0, 1), now: () => clock.time };
@@ -32,7 +33,12 @@ export function openClient(url: string, more: Partial<UpstreamOptions> = {}) {
   };
   const log: Log = { debug: write, info: write, warn: write, error: write };
   const client = new UpstreamClient(
-    { log, clock, observe: (op, outcome) => observed.push(`${op} ${outcome}`) },
+    {
+      log,
+      clock,
+      ...(lookup && { lookup }),
+      observe: (op, outcome) => observed.push(`${op} ${outcome}`),
+    },
     {
       url,
       tags: true,
@@ -49,8 +55,8 @@ export function openClient(url: string, more: Partial<UpstreamOptions> = {}) {
 }
 
 /** A hop that keeps the bytes, and a journal of the requests that it was given. */
-export function openHop() {
-  const wire = new Wire();
+export function openHop(lookup?: LookupFunction) {
+  const wire = new Wire({ ...(lookup && { lookup }) });
   onTestFinished(() => wire.close());
   const chunks: Buffer[] = [];
   const requests: WireRequest[] = [];

@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FailureKind } from '../../src/upstream/health.ts';
 import {
+  askable,
   expectedSeconds,
   rankForBytes,
   rankForTags,
   refusalOf,
-  worthAsking,
 } from '../../src/upstream/ranking.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
 import { candidate, Mirrors, seeded } from './mirrors.ts';
@@ -68,8 +68,9 @@ describe('rankForBytes', () => {
       'm1 rate-limited for 30 s',
       'm0 quarantined: wrong bytes',
     ]);
-    expect(names(worthAsking(ranked))).toEqual(['m3']);
-    expect(names(worthAsking(ranked.slice(1)))).toEqual(['m2', 'm1', 'm0']);
+    expect(names(askable(ranked))).toEqual(['m3']);
+    expect(names(askable(ranked.slice(1)))).toEqual(['m2', 'm0']);
+    expect(askable(ranked.slice(2, 3))).toEqual([]);
   });
 
   it('names a refusal for one that is left out, so that it is not taken for one that lacks the content', () => {
@@ -162,7 +163,9 @@ describe('rankForBytes', () => {
         expect(names(ranked).toSorted()).toEqual(all.map(({ name }) => name).toSorted());
         const bars = ranked.map(({ bar }) => bar !== undefined);
         expect(bars).toEqual(bars.toSorted());
-        expect(worthAsking(ranked).length).toBeGreaterThan(0);
+        const asked = askable(ranked);
+        expect(asked.some(({ bar }) => bar?.kind === 'limited')).toBe(false);
+        expect(asked.length > 0).toBe(ranked.some(({ bar }) => bar?.kind !== 'limited'));
         for (const { expected } of ranked) expect(expected >= 0 && expected < Infinity).toBe(true);
         expect(ranked.slice(1).every(({ exploring }) => !exploring)).toBe(true);
         const tags = all.filter(({ tags: is }) => is).map(({ name }) => name);

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { judgeRealm } from '../../src/upstream/realm.ts';
 
 it.each([
@@ -53,6 +53,96 @@ it.each([
   ['', 'https://registry-1.docker.io'],
 ])('the realm %s is refused for %s', (realm, upstream) => {
   expect(judgeRealm(realm, new URL(upstream), []).kind).toBe('refused');
+});
+
+/** Registries, the realms that they name, and realms that somebody would like them to name. */
+const known: readonly (readonly [string, string, readonly string[]])[] = [
+  [
+    'registry-1.docker.io',
+    'auth.docker.io/token',
+    ['auth.docker.io.evil.com', 'evildocker.io', 'auth.docker.com', 'docker.io.evil.com', 'auth-docker.io'],
+  ],
+  ['ghcr.io', 'ghcr.io/token', ['ghcr.io.evil.com', 'evilghcr.io', 'ghcr.com', 'ghcr-io.github.io']],
+  ['quay.io', 'quay.io/v2/auth', ['quay.io.evil.com', 'evilquay.io', 'quay.com', 'quay.io-evil.com']],
+  [
+    'registry.cn-hangzhou.aliyuncs.com',
+    'dockerauth.cn-hangzhou.aliyuncs.com/auth',
+    [
+      'aliyuncs.com.evil.cn',
+      'dockerauth.cn-hangzhou.aliyuncs.com.evil.cn',
+      'evilaliyuncs.com',
+      'dockerauth.cn-beijing.aliyuncs.com',
+      'dockerauth.oss-cn-hangzhou.aliyuncs.com',
+      'evil.oss-cn-hangzhou.aliyuncs.com',
+      'evil.cn-hangzhou.aliyuncs.com',
+      'evil.cn-hangzhou.fc.aliyuncs.com',
+      'xdockerauth.cn-hangzhou.aliyuncs.com',
+    ],
+  ],
+  [
+    'registry-vpc.cn-shanghai.aliyuncs.com',
+    'dockerauth-vpc.cn-shanghai.aliyuncs.com/auth',
+    ['dockerauth-vpc.cn-hangzhou.aliyuncs.com'],
+  ],
+  [
+    'corp-registry.cn-beijing.cr.aliyuncs.com',
+    'dockerauth-ee.cn-beijing.aliyuncs.com/auth',
+    ['evil-registry.cn-beijing.cr.aliyuncs.com', 'dockerauth-ee.cn-beijing.aliyuncs.com.evil.cn'],
+  ],
+  [
+    'registry.gitlab.com',
+    'gitlab.com/jwt/auth',
+    ['gitlab.com.evil.com', 'evilgitlab.com', 'gitlab.io', 'evil.gitlab.io', 'registry-gitlab.com'],
+  ],
+  [
+    'harbor.corp.example',
+    'harbor.corp.example/service/token',
+    ['harbor.corp.example.evil.com', 'evilcorp.example', 'harbor-corp.example'],
+  ],
+  [
+    'ccr.ccs.tencentyun.com',
+    'ccr.ccs.tencentyun.com/service/token',
+    ['evil.ccs.tencentyun.com', 'ccs.tencentyun.com', 'ccr.ccs.tencentyun.com.evil.cn'],
+  ],
+  [
+    'corp.azurecr.io',
+    'corp.azurecr.io/oauth2/token',
+    ['evil.azurecr.io', 'corp.azurecr.io.evil.com', 'corpazurecr.io', 'azurecr.io', 'corp.evil.azurecr.io'],
+  ],
+  [
+    '111122223333.dkr.ecr.eu-west-1.amazonaws.com',
+    '111122223333.dkr.ecr.eu-west-1.amazonaws.com/',
+    [
+      '999988887777.dkr.ecr.eu-west-1.amazonaws.com',
+      'evil.s3.amazonaws.com',
+      'evil.s3.eu-west-1.amazonaws.com',
+      'ec2-1-2-3-4.eu-west-1.compute.amazonaws.com',
+      '111122223333.dkr.ecr.eu-west-1.amazonaws.com.evil.com',
+    ],
+  ],
+  ['gcr.io', 'gcr.io/v2/token', ['gcr.io.evil.com', 'evilgcr.io', 'gcr.run.app', 'evil.run.app']],
+  [
+    'us-docker.pkg.dev',
+    'us-docker.pkg.dev/v2/token',
+    ['us-docker.pkg.dev.evil.com', 'evilpkg.dev', 'docker.pages.dev'],
+  ],
+  ['corp.jfrog.io', 'corp.jfrog.io/artifactory/api/docker/docker/v2/token', ['evil.jfrog.io']],
+  ['registry.corp.co.uk', 'auth.corp.co.uk/token', ['evil.co.uk', 'co.uk']],
+];
+
+describe.each(known)('%s', (registry, realm, lookalikes) => {
+  const judge = (text: string) => judgeRealm(text, new URL(`https://${registry}`), []).kind;
+
+  it(`gets its token from ${realm}, over https only`, () => {
+    expect(judge(`https://${realm}`)).toBe('allowed');
+    expect(judge(`https://${realm}`.toUpperCase())).toBe('allowed');
+    expect(judge(`http://${realm}`)).toBe('refused');
+  });
+
+  it.each(lookalikes)('sends nothing to %s', (lookalike) => {
+    expect(judge(`https://${lookalike}/token`)).toBe('refused');
+    expect(judge(`https://${realm.split('/')[0]}@${lookalike}/token`)).toBe('refused');
+  });
 });
 
 it('may be trusted by name, exactly', () => {
