@@ -1,4 +1,6 @@
+import { accessFindings } from './access-checks.ts';
 import type { ConfigPath, Finding } from './problems.ts';
+import { isMap, listAt, mapAt } from './raw.ts';
 import { isRegistryHostText, readSpeed } from './scalars.ts';
 import { defaultRegistryName, defaultRegistryUrls } from './schema.ts';
 
@@ -18,6 +20,7 @@ export function crossFieldFindings(document: unknown): Finding[] {
     ...Object.entries(registries).flatMap(([name, registry]) => tagFindings(name, registry)),
     ...rawUpstreams(document).flatMap(upstreamFindings),
     ...speedFindings(document),
+    ...accessFindings(document),
   ];
 }
 
@@ -30,7 +33,10 @@ export function rawUpstreams(document: unknown): RawUpstream[] {
   );
 }
 
-function defaultRegistryFindings(document: unknown, registries: Record<string, unknown>): Finding[] {
+function defaultRegistryFindings(
+  document: unknown,
+  registries: Readonly<Record<string, unknown>>,
+): Finding[] {
   const path = ['defaultRegistry'];
   const configured = isMap(document) ? document['defaultRegistry'] : undefined;
   const names = isMap(document) && document['registries'] !== undefined ? registries : defaultRegistryUrls;
@@ -47,7 +53,7 @@ function defaultRegistryFindings(document: unknown, registries: Record<string, u
   return [{ path, message: `must be one of the registries: ${choices.join(', ')}` }];
 }
 
-function registryNameFindings(registries: Record<string, unknown>): Finding[] {
+function registryNameFindings(registries: Readonly<Record<string, unknown>>): Finding[] {
   const message =
     'a registry is named by its host, such as ghcr.io or localhost:5000: lower case, no scheme, no path';
   return Object.keys(registries)
@@ -55,7 +61,7 @@ function registryNameFindings(registries: Record<string, unknown>): Finding[] {
     .map((name) => ({ path: ['registries', name], message }));
 }
 
-function hostFindings(registries: Record<string, unknown>): Finding[] {
+function hostFindings(registries: Readonly<Record<string, unknown>>): Finding[] {
   const owners = new Map<string, string>();
   const findings: Finding[] = [];
   for (const [name, registry] of Object.entries(registries)) {
@@ -104,11 +110,16 @@ function upstreamFindings({ path, upstream }: RawUpstream): Finding[] {
   }
   if (typeof username === 'string' && username.includes(':'))
     add('username', 'must hold no colon (RFC 7617)');
+  const logins = ['username', 'dockerConfig', 'credentialHelper'].filter(
+    (key) => upstream[key] !== undefined,
+  );
+  const [login, ...others] = logins;
+  for (const other of others) add(other, `stands instead of ${login}, not beside it`);
   return findings;
 }
 
 function speedFindings(document: unknown): Finding[] {
-  const limits = isMap(document) && isMap(document['limits']) ? document['limits'] : {};
+  const limits = mapAt(document, 'limits');
   return rawUpstreams(document).flatMap(({ path, upstream }) => {
     const least = bytesPerSecond(upstream['minSpeed']) ?? 0;
     const caps = [
@@ -128,16 +139,6 @@ function bytesPerSecond(raw: unknown): number | undefined {
   return reading.kind === 'value' ? reading.value : undefined;
 }
 
-function rawRegistries(document: unknown): Record<string, unknown> {
-  const registries = isMap(document) ? document['registries'] : undefined;
-  return isMap(registries) ? registries : {};
-}
-
-function listAt(node: unknown, key: string): readonly unknown[] {
-  const list = isMap(node) ? node[key] : undefined;
-  return Array.isArray(list) ? list : [];
-}
-
-function isMap(node: unknown): node is Record<string, unknown> {
-  return typeof node === 'object' && node !== null && !Array.isArray(node);
+function rawRegistries(document: unknown): Readonly<Record<string, unknown>> {
+  return mapAt(document, 'registries');
 }

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../lib/log.ts';
+import type { LockedImages } from './lockfile.ts';
 
 /** One endpoint that serves a registry's content: the registry itself or a mirror of it. */
 export type UpstreamConfig = {
@@ -12,7 +13,13 @@ export type UpstreamConfig = {
   /** Present exactly when `password` is; holds no colon (RFC 7617). */
   readonly username?: string;
   readonly password?: string;
-  /** PEM text of the certificate authorities to trust for this upstream. */
+  /** Absolute path of a Docker `config.json`; never beside `username` or `credentialHelper`. */
+  readonly dockerConfig?: string;
+  /** NAME of a program `docker-credential-NAME`; never beside `username` or `dockerConfig`. */
+  readonly credentialHelper?: string;
+  /** Token realms elsewhere that may be sent the login: `host[:port]`, or an origin. */
+  readonly trustedRealms: readonly string[];
+  /** PEM text of the certificate authorities to trust for this upstream, besides the public ones. */
   readonly ca?: string;
   /** True exactly when `url` is plain `http://`. */
   readonly insecure: boolean;
@@ -42,13 +49,70 @@ export type RegistryConfig = {
   readonly negativeTtl: number;
 };
 
-/** What a pull may name; the first rule that matches decides. */
+/** What a pull may name; the first rule of which every selector matches decides. */
 export type PolicyRuleConfig = {
+  /** Globs over `registry/repository`. */
   readonly images: readonly string[];
-  /** Absent: any reference. */
+  /** Globs, or valid regular expressions between slashes. Absent: any reference. */
   readonly tags?: readonly string[];
+  /** An npm version range. */
+  readonly semver?: string;
+  /** Well-formed sha256 or sha512 digests. */
+  readonly digests?: readonly string[];
   readonly action: 'allow' | 'deny';
   readonly reason?: string;
+  /** Whether tags stay at the digest first seen; never on a denial. Absent: no. */
+  readonly pin?: boolean;
+  /** Milliseconds for which a new digest must have been known; never on a denial. Absent: 0. */
+  readonly minAge?: number;
+};
+
+/** What may be pulled. */
+export type PolicyConfig = {
+  readonly default: 'allow' | 'deny';
+  readonly rules: readonly PolicyRuleConfig[];
+  /** How what is asked for by digest is judged. */
+  readonly digests: 'provenance' | 'allow' | 'deny';
+  /** Whether mirror clients are sent a manifest that stops them, rather than a denial that they pass by. */
+  readonly failClosed: boolean;
+  /** `path` is absolute; `images` is what the file held when the configuration was loaded. */
+  readonly lockfile?: { readonly path: string; readonly images: LockedImages };
+};
+
+/** What a grant may permit. */
+export type ActionConfig = 'pull' | 'push' | 'delete' | 'admin';
+
+/** Some actions on some images; neither list is empty. */
+export type GrantConfig = {
+  /** Globs over `registry/repository`. */
+  readonly images: readonly string[];
+  readonly actions: readonly ActionConfig[];
+};
+
+/** A user named in the file. */
+export type UserConfig = {
+  /** A bcrypt hash. Absent: the user is one of the file `htpasswd`, which is then configured. */
+  readonly passwordHash?: string;
+  /** At least one. */
+  readonly grants: readonly GrantConfig[];
+};
+
+/** Who may do what. */
+export type AccessConfig = {
+  /** Empty: nobody may do anything without a login. */
+  readonly anonymous: readonly GrantConfig[];
+  /** By name; has no prototype, so that a look-up of any client-sent name is safe. */
+  readonly users: Readonly<Record<string, UserConfig>>;
+  /** Absolute path of a file of further users. */
+  readonly htpasswd?: string;
+  /** For users of that file whom `users` does not name. */
+  readonly htpasswdGrants: readonly GrantConfig[];
+  /** `Host` header values (lower case) for which `/v2/` asks for a login. */
+  readonly loginHosts: readonly string[];
+  /** Whole http(s) URL at which clients are told to ask for tokens. Absent: `/token` of the host they asked. */
+  readonly realm?: string;
+  /** Whether a client's own upstream login may open what the grants do not. */
+  readonly passthrough: boolean;
 };
 
 /** Bounds on what is taken from upstreams. */
@@ -84,7 +148,10 @@ export type Config = {
   readonly defaultRegistry: string;
   /** By registry host; has no prototype, so that a look-up of any client-sent name is safe. */
   readonly registries: Readonly<Record<string, RegistryConfig>>;
-  readonly policy: { readonly default: 'allow' | 'deny'; readonly rules: readonly PolicyRuleConfig[] };
+  readonly policy: PolicyConfig;
+  readonly access: AccessConfig;
+  /** Absolute paths of a PEM certificate and its key, which matched when loaded. Absent: plain http is served. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
   readonly limits: LimitsConfig;
   readonly server: { readonly writeStallTimeout: number; readonly drainTimeout: number };
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };

@@ -29,7 +29,7 @@ export const emptyDocument: ConfigDocument = { value: {}, problems: [], lineOf: 
 /** Reads a YAML file. Nothing is thrown: what is wrong is in `problems`, and never quotes the file's values. */
 export function readDocument(file: string): ConfigDocument {
   try {
-    return parseText(readFileSync(file, 'utf8'));
+    return parseDocumentText(readFileSync(file, 'utf8'));
   } catch (error) {
     const code = errorCode(error);
     const message = code === 'ENOENT' ? 'no such file' : `cannot read the file (${code})`;
@@ -37,7 +37,8 @@ export function readDocument(file: string): ConfigDocument {
   }
 }
 
-function parseText(text: string): ConfigDocument {
+/** Parses YAML of plain data with text keys, as `readDocument` does a file's. */
+export function parseDocumentText(text: string): ConfigDocument {
   const lines = new LineCounter();
   try {
     const document = parseDocument(text, {

@@ -25,11 +25,26 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
 
 function issueFindings(issue: z.core.$ZodIssue): Finding[] {
   const path = issue.path.filter((part) => typeof part !== 'symbol');
+  if (issue.code === 'invalid_union') {
+    const meant = issue.errors.find(isAboutInside);
+    if (meant)
+      return meant.flatMap((inner) => issueFindings({ ...inner, path: [...issue.path, ...inner.path] }));
+  }
   if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }];
   return issue.keys.map((key) => ({ path: [...path, key], message: unknownKeyMessage(key, path) }));
 }
 
+/** Whether a form that a value may have was the one meant: what is wrong is within it. */
+function isAboutInside(issues: readonly z.core.$ZodIssue[]): boolean {
+  return (
+    issues.length > 0 && issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')
+  );
+}
+
 function unknownKeyMessage(key: string, parent: ConfigPath): string {
+  if (key === 'password' && parent[0] === 'access') {
+    return 'a plain-text password is not accepted: give the passwordHash that "entrepot hash-password" prints';
+  }
   const known = knownKeys(parent);
   const nearest = nearestKey(key, known);
   return nearest === undefined

@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { formatDuration } from '../lib/units.ts';
 import type { ConfigPath } from './problems.ts';
+import { introduction, values } from './reference-text.ts';
 import { configSchema } from './schema.ts';
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
@@ -37,6 +37,7 @@ function configJsonSchema(): JsonSchema {
 function adapted(schema: JsonSchema): JsonSchema {
   const {
     enum: choices,
+    anyOf,
     pattern,
     default: preset,
     type,
@@ -49,6 +50,7 @@ function adapted(schema: JsonSchema): JsonSchema {
   return {
     ...rest,
     ...(choices ? { anyOf: [{ enum: choices }, placeholder] } : type !== undefined && { type }),
+    ...(anyOf && { anyOf: anyOf.filter(isSchema).map(adapted) }),
     ...(preset !== undefined && !isEmptyMap(preset) && { default: preset }),
     ...(pattern !== undefined && { pattern: `${pattern}|${placeholderPattern}` }),
     ...(properties && { properties: mapValues(properties, adaptedOrFlag) }),
@@ -72,7 +74,13 @@ function isSchema(value: unknown): value is JsonSchema {
 function child(schema: JsonSchema, part: string | number): JsonSchema | undefined {
   const next =
     typeof part === 'number' ? schema.items : (schema.properties?.[part] ?? schema.additionalProperties);
-  return isSchema(next) ? next : undefined;
+  return isSchema(next) ? mapForm(next) : undefined;
+}
+
+/** Of a value that may be a map or something simpler, the map. */
+function mapForm(schema: JsonSchema): JsonSchema {
+  const form = schema.anyOf?.find((option) => typeof option === 'object' && option.properties !== undefined);
+  return typeof form === 'object' ? form : schema;
 }
 
 function rows(schema: JsonSchema, prefix: string): Row[] {
@@ -85,9 +93,12 @@ function rows(schema: JsonSchema, prefix: string): Row[] {
 }
 
 function innerRows(schema: JsonSchema, key: string): Row[] {
-  if (typeof schema.additionalProperties === 'object')
-    return rows(schema.additionalProperties, `${key}.<host>.`);
-  return isSchema(schema.items) ? rows(schema.items, `${key}[].`) : rows(schema, `${key}.`);
+  if (typeof schema.additionalProperties === 'object') {
+    const { propertyNames } = schema;
+    const name = (typeof propertyNames === 'object' && propertyNames.title) || 'name';
+    return rows(schema.additionalProperties, `${key}.<${name}>.`);
+  }
+  return isSchema(schema.items) ? rows(mapForm(schema.items), `${key}[].`) : rows(schema, `${key}.`);
 }
 
 function tableRow({ key, schema, required }: Row): string {
@@ -96,9 +107,9 @@ function tableRow({ key, schema, required }: Row): string {
 }
 
 function typeName(schema: JsonSchema): string {
+  if (schema.title !== undefined) return schema.title;
   const choices = schema.anyOf?.flatMap((option) => (typeof option === 'object' ? (option.enum ?? []) : []));
   if (choices && choices.length > 0) return choices.map((choice) => `\`${choice}\``).join(', ');
-  if (schema.title !== undefined) return schema.title;
   if (schema.type === 'array') return 'list';
   return schema.type === 'object' ? 'map' : String(schema.type);
 }
@@ -117,39 +128,3 @@ function defaultText(schema: JsonSchema, required: boolean): string {
 function isEmptyMap(value: unknown): boolean {
   return isSchema(value) && Object.keys(value).length === 0;
 }
-
-const introduction = `# Configuration
-
-Generated from the schema by \`npm run docs\`: do not edit.
-
-entrepot reads one YAML file: the one \`--config\` names, else the one \`ENTREPOT_CONFIG\` names, else \`config.yaml\` in
-the working folder. Without any of them, the defaults below hold. The shipped \`config.yaml\` holds every key with
-its default. An unknown key, a key given twice or a wrong value stops the start, and every problem is reported at once
-with its line.
-`;
-
-const values = `## Values
-
-- **duration**: whole numbers with a unit, the largest first: \`250ms\`, \`30s\`, \`5m\`, \`${formatDuration(5_400_000)}\`, \`30d\`. Timeouts are
-  longer than \`0s\` (but for \`server.drainTimeout\`) and at most \`24d\`.
-- **size**: \`4MiB\`, \`200GiB\` (powers of 1024) or \`10GB\` (powers of 1000).
-- **speed**: a size, meant per second: \`20MiB\` is 20 MiB a second.
-- **path**: relative to the folder of the configuration file; without a file, to the working folder.
-- **host**: lower case, with an optional port.
-
-Text values may hold, also within other text:
-
-| written | becomes |
-|---|---|
-| \`\${NAME}\` | the environment variable; an error when it is not set |
-| \`\${NAME:-default}\` | the environment variable, or \`default\` when it is unset or empty |
-| \`\${file:/path}\` | the content of the file, less one newline at its end |
-| \`$\${\` | \`\${\` |
-
-What is filled in is text and is not looked at again: \`true\`, \`false\` and bare numbers cannot be filled in.
-Messages never show configured values.
-
-## Outbound proxy
-
-Upstreams are reached through the proxies of the environment: \`HTTPS_PROXY\` for https upstreams, \`HTTP_PROXY\` for http ones,
-except for the hosts of \`NO_PROXY\`. Lower case spellings work too; upper case wins.`;

@@ -79,15 +79,24 @@ export function textSchema(title: string, description: string) {
     .meta({ title, description });
 }
 
-/** One glob or a list of them, read as a list that is not empty. */
-export function globsSchema(description: string) {
-  const message = 'must be a glob or a list of globs, none of them empty';
+/** One string or a list of them, each read by `read`; the result is a list that is not empty. */
+export function oneOrMoreSchema<T>(read: (text: string) => Reading<T>, what: string, description: string) {
+  const message = `must be ${what} or a list of them, none of them empty`;
   const error = unlessMissing(message);
-  const glob = z.string({ error }).min(1, message);
+  const text = z.string({ error }).min(1, message);
   return z
-    .union([glob, z.array(glob, { error }).min(1, message)], { error })
-    .transform((globs) => (typeof globs === 'string' ? [globs] : globs))
-    .meta({ title: 'glob or list of globs', description });
+    .union([text, z.array(text, { error }).min(1, message)], { error })
+    .transform((given, context) => {
+      const texts = typeof given === 'string' ? [given] : given;
+      return texts.flatMap((each, index) => {
+        const reading = read(each);
+        if (reading.kind === 'value') return [reading.value];
+        const path = typeof given === 'string' ? [] : [index];
+        context.addIssue({ code: 'custom', message: reading.message, path });
+        return [];
+      });
+    })
+    .meta({ title: `${what.replace(/^an? /, '')} or list`, description });
 }
 
 /** Reads `host:port`, the host an IPv4 address, a name, or an IPv6 address in brackets. */
@@ -167,7 +176,8 @@ export function readSpeed(
     : { kind: 'value', value };
 }
 
-function readString<T>(read: (text: string) => Reading<T>, annotation: Annotation) {
+/** A string that `read` reads; what it says of an empty string is said of any value that is no string. */
+export function readString<T>(read: (text: string) => Reading<T>, annotation: Annotation) {
   // Reading an empty string yields the message that names the form wanted, for values that are no strings at all.
   const form = read('');
   return z
@@ -182,10 +192,11 @@ function readString<T>(read: (text: string) => Reading<T>, annotation: Annotatio
 }
 
 /** For an absent or empty value the caller's words about that serve better than the form wanted. */
-function unlessMissing(message: string): (issue: { readonly input?: unknown }) => string | undefined {
+export function unlessMissing(message: string): (issue: { readonly input?: unknown }) => string | undefined {
   return (issue) => (issue.input === undefined || issue.input === null ? undefined : message);
 }
 
-function refused(message: string): { readonly kind: 'refused'; readonly message: string } {
+/** A reading that failed; `message` says what was wanted and quotes nothing. */
+export function refused(message: string): { readonly kind: 'refused'; readonly message: string } {
   return { kind: 'refused', message };
 }

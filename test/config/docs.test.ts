@@ -5,6 +5,10 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { configurationMarkdown, jsonSchemaText } from '../../src/config/json-schema.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { formatLockfile } from '../../src/config/lockfile.ts';
+import { localhostTls } from '../upstream/tls-fixture.ts';
+
+const hash = '$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy';
 
 const root = join(import.meta.dirname, '../..');
 const shipped = readFileSync(join(root, 'config.yaml'), 'utf8');
@@ -33,7 +37,7 @@ function holds(node: unknown, keys: readonly string[]): boolean {
   if (key === undefined) return true;
   if (Array.isArray(node)) return node.some((item) => holds(item, keys));
   if (typeof node !== 'object' || node === null) return false;
-  const entries = Object.entries(node).filter(([name]) => key === '<host>' || name === key);
+  const entries = Object.entries(node).filter(([name]) => /^<.*>$/.test(key) || name === key);
   return entries.some(([, child]) => holds(child, rest));
 }
 
@@ -92,19 +96,28 @@ describe('the shipped config.yaml', () => {
     const folder = temporaryFolder({
       'config.yaml': uncommented,
       'secrets/dockerhub': 'token\n',
+      'secrets/docker-config.json': '{}',
+      'secrets/ci-hash': `${hash}\n`,
+      'secrets/htpasswd': `ops:${hash}\n`,
       'certs/corp.pem': '-----BEGIN CERTIFICATE-----\n',
+      'certs/server.pem': localhostTls.cert,
+      'certs/server.key': localhostTls.key,
+      'images.lock.yaml': formatLockfile({ images: {} }),
     });
     const config = loadConfig({ file: 'config.yaml', env: { DOCKERHUB_USERNAME: 'robot' }, cwd: folder });
     expect(config.registries['docker.io']?.upstreams.map(({ url }) => url)).toEqual([
       'https://registry-1.docker.io',
       'https://harbor.corp.example/dockerhub',
+      'https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/docker-hub',
       'http://mirror.lan:5000',
     ]);
     expect(config.registries['docker.io']?.upstreams[0]).toMatchObject({
       username: 'robot',
       password: 'token',
     });
-    expect(config.policy.rules).toHaveLength(2);
+    expect(config.policy.rules).toHaveLength(4);
+    expect(config.access.users['ci']?.passwordHash).toBe(hash);
+    expect(config.tls?.certFile).toBe(join(folder, 'certs/server.pem'));
   });
 
   test('holds every key of the schema, active or commented', () => {

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig, resolveConfigFile } from '../../src/config/load.ts';
+import { localhostTls } from '../upstream/tls-fixture.ts';
 
+const hash = '$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy';
 const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
 
 function folderWith(files: Record<string, string>): string {
@@ -23,6 +25,16 @@ function load(yaml: string, env: Record<string, string> = {}, files: Record<stri
   return loadConfig({ file: join(folder, 'config.yaml'), env, cwd: '/elsewhere' });
 }
 
+const plainUpstream = {
+  tags: true,
+  insecure: false,
+  connectTimeout: 5000,
+  headersTimeout: 30_000,
+  stallTimeout: 30_000,
+  minSpeed: 16_384,
+  maxConnections: 4,
+  trustedRealms: [],
+};
 const oneUpstream = (text: string) => `registries: {docker.io: {upstreams: [{${text}}]}}`;
 const firstUpstream = (config: Config) => config.registries['docker.io']?.upstreams[0];
 
@@ -35,7 +47,14 @@ describe('without a file', () => {
       listen: { host: '0.0.0.0', port: 5000 },
       storage: { path: '/srv/entrepot/storage' },
       defaultRegistry: 'docker.io',
-      policy: { default: 'allow', rules: [] },
+      policy: { default: 'allow', rules: [], digests: 'provenance', failClosed: false },
+      access: {
+        anonymous: [{ images: ['**'], actions: ['pull'] }],
+        users: {},
+        htpasswdGrants: [],
+        loginHosts: [],
+        passthrough: false,
+      },
       limits: { manifestSize: 4_194_304, connections: 64 },
       server: { writeStallTimeout: 60_000, drainTimeout: 25_000 },
       log: { level: 'info', format: 'json' },
@@ -52,6 +71,7 @@ describe('without a file', () => {
           stallTimeout: 30_000,
           minSpeed: 16_384,
           maxConnections: 4,
+          trustedRealms: [],
         },
       ],
       hosts: [],
@@ -84,6 +104,7 @@ describe('without a file', () => {
   test('no registry is found under a name that every object has', () => {
     expect(config.registries['constructor']).toBeUndefined();
     expect(config.registries['toString']).toBeUndefined();
+    expect(config.access.users['constructor']).toBeUndefined();
   });
 });
 
@@ -113,6 +134,9 @@ registries:
         minSpeed: 1.5KiB
         maxConnections: 32
         maxBandwidth: 20MB
+        trustedRealms: [auth.corp, "https://auth.corp:5001"]
+      - {url: "https://c.example", dockerConfig: secrets/docker.json}
+      - {url: "https://d.example", credentialHelper: ecr-login}
     hosts: [docker.corp, "docker.corp:5000"]
     tagTtl: 0s
     negativeTtl: 1h
@@ -121,17 +145,46 @@ policy:
   rules:
     - {images: "docker.io/**", action: allow}
     - {images: ["**"], tags: latest, action: deny, reason: pin it}
+    - images: "{ghcr.io,quay.io}/org/**"
+      tags: ["3.*", "/^v[0-9]+$/"]
+      semver: ">=v3.10 <4 || 5.x"
+      digests: "sha256:${'a'.repeat(64)}"
+      action: allow
+      pin: true
+      minAge: 3d12h
+  digests: deny
+  failClosed: true
+  lockfile: locks/images.yaml
+access:
+  anonymous: []
+  users:
+    ci: {passwordHash: "\${HASH}", grants: [pull, {images: registry.corp:5000/ci/**, actions: [push, delete]}]}
+    ops: {grants: [{images: ["**"], actions: admin}]}
+  htpasswd: secrets/htpasswd
+  htpasswdGrants: [pull]
+  loginHosts: [registry.corp, "registry.corp:5000", "[::1]:5000"]
+  realm: https://Registry.corp/token
+  passthrough: true
+tls: {cert: certs/server.pem, key: certs/server.key}
 limits: {manifestSize: 8MiB, connections: 1, maxBandwidth: "\${CAP}"}
 server: {writeStallTimeout: 10s, drainTimeout: 0s}
 log: {level: silent, format: text}
 `,
-      { USER_NAME: 'robot$ci', CAP: '64KiB' },
-      { secret: 'pass word\n', 'certs/corp.pem': pem },
+      { USER_NAME: 'robot$ci', CAP: '64KiB', HASH: hash },
+      {
+        secret: 'pass word\n',
+        'certs/corp.pem': pem,
+        'secrets/docker.json': '{"auths": {}}',
+        'secrets/htpasswd': `# users\n\nops:${hash}\r\n`,
+        'locks/images.yaml': `version: 1\nimages: {docker.io/library/python: {3.10: {digest: "sha256:${'b'.repeat(64)}"}}}`,
+        'certs/server.pem': localhostTls.cert,
+        'certs/server.key': localhostTls.key,
+      },
     );
-    expect({
-      ...config,
-      storage: { path: config.storage.path.replace(/^.*entrepot-config-\w+/, '') },
-    }).toEqual({
+    const relative: unknown = JSON.parse(
+      JSON.stringify(config).replaceAll(/\/[^"]*entrepot-config-\w+/g, ''),
+    );
+    expect(relative).toEqual({
       listen: { host: '::1', port: 0 },
       storage: { path: '/cache/here' },
       defaultRegistry: 'registry.corp:5000',
@@ -147,6 +200,7 @@ log: {level: silent, format: text}
               stallTimeout: 30_000,
               minSpeed: 0,
               maxConnections: 4,
+              trustedRealms: [],
             },
             {
               url: 'https://harbor.corp/dockerhub',
@@ -161,7 +215,10 @@ log: {level: silent, format: text}
               minSpeed: 1536,
               maxConnections: 32,
               maxBandwidth: 20_000_000,
+              trustedRealms: ['auth.corp', 'https://auth.corp:5001'],
             },
+            { ...plainUpstream, url: 'https://c.example', dockerConfig: '/secrets/docker.json' },
+            { ...plainUpstream, url: 'https://d.example', credentialHelper: 'ecr-login' },
           ],
           hosts: ['docker.corp', 'docker.corp:5000'],
           tagTtl: 0,
@@ -173,8 +230,42 @@ log: {level: silent, format: text}
         rules: [
           { images: ['docker.io/**'], action: 'allow' },
           { images: ['**'], tags: ['latest'], action: 'deny', reason: 'pin it' },
+          {
+            images: ['{ghcr.io,quay.io}/org/**'],
+            tags: ['3.*', '/^v[0-9]+$/'],
+            semver: '>=v3.10 <4 || 5.x',
+            digests: [`sha256:${'a'.repeat(64)}`],
+            action: 'allow',
+            pin: true,
+            minAge: 302_400_000,
+          },
         ],
+        digests: 'deny',
+        failClosed: true,
+        lockfile: {
+          path: '/locks/images.yaml',
+          images: { 'docker.io/library/python': { '3.10': { digest: `sha256:${'b'.repeat(64)}` } } },
+        },
       },
+      access: {
+        anonymous: [],
+        users: {
+          ci: {
+            passwordHash: hash,
+            grants: [
+              { images: ['**'], actions: ['pull'] },
+              { images: ['registry.corp:5000/ci/**'], actions: ['push', 'delete'] },
+            ],
+          },
+          ops: { grants: [{ images: ['**'], actions: ['admin'] }] },
+        },
+        htpasswd: '/secrets/htpasswd',
+        htpasswdGrants: [{ images: ['**'], actions: ['pull'] }],
+        loginHosts: ['registry.corp', 'registry.corp:5000', '[::1]:5000'],
+        realm: 'https://registry.corp/token',
+        passthrough: true,
+      },
+      tls: { certFile: '/certs/server.pem', keyFile: '/certs/server.key' },
       limits: { manifestSize: 8_388_608, connections: 1, maxBandwidth: 65_536 },
       server: { writeStallTimeout: 10_000, drainTimeout: 0 },
       log: { level: 'silent', format: 'text' },

@@ -69,8 +69,8 @@ describe('a value of the wrong form', () => {
     ['policy: {rules: {}}', '1 policy.rules: must be a list'],
     ['policy:\n  rules:\n    - images: "**"', '3 policy.rules[0].action: is required'],
     [
-      'policy:\n  rules:\n    - {images: a, action: allow}\n    - images: []\n      action: allow',
-      '4 policy.rules[1].images: must be a glob or a list of globs, none of them empty',
+      'policy:\n  rules:\n    - {images: a.b/c, action: allow}\n    - images: []\n      action: allow',
+      '4 policy.rules[1].images: must be a glob or a list of them, none of them empty',
     ],
     ['policy: {rules: [{action: deny}]}', '1 policy.rules[0].images: is required'],
     [upstream('        tags: "no"'), `5 ${at}.tags: must be true or false, without quotes`],
@@ -101,7 +101,7 @@ describe('an unknown key', () => {
     [upstream('    tagTTL: 1s'), '5 registries.docker.io.tagTTL: unknown key, did you mean "tagTtl"?'],
     ['limits: {zzz: 1}', '1 limits.zzz: unknown key, known here: manifestSize, connections, maxBandwidth'],
     [
-      'policy: {rules: [{images: a, action: allow, tag: b}]}',
+      'policy: {rules: [{images: a.b/c, action: allow, tag: b}]}',
       '1 policy.rules[0].tag: unknown key, did you mean "tags"?',
     ],
   ])('%j is named, with the key that was probably meant', (yaml, expected) => {
@@ -244,7 +244,7 @@ describe('a file', () => {
       '6 registries.docker.io.tagTtl: this key is given twice',
       expect.stringContaining('6 registries.docker.io.tagTtl: must be a duration'),
     ]);
-    expect(complaints('policy:\n  rules:\n    - {images: a, action: allow, images: b}')).toEqual([
+    expect(complaints('policy:\n  rules:\n    - {images: a.b/c, action: allow, images: a.b/d}')).toEqual([
       '3 policy.rules[0].images: this key is given twice',
     ]);
   });
@@ -364,7 +364,7 @@ describe('a certificate file', () => {
   test('must be readable and hold a certificate', () => {
     const files = { 'key.pem': '-----BEGIN PRIVATE KEY-----\nhunter2-0451\n' };
     expect(complaints(upstream('        ca: nope.pem'))[0]).toMatch(
-      /^5 registries\.docker\.io\.upstreams\[0\]\.ca: cannot read this PEM file, relative to \/.*entrepot-problems-\w+ \(ENOENT\)$/,
+      /^5 registries\.docker\.io\.upstreams\[0\]\.ca: cannot read this file, relative to \/.*entrepot-problems-\w+ \(ENOENT\)$/,
     );
     expect(complaints(upstream('        ca: key.pem'), {}, files)).toEqual([
       `5 ${at}.ca: the file holds no PEM certificate (-----BEGIN CERTIFICATE-----)`,

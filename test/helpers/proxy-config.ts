@@ -15,6 +15,8 @@ export type ConfigOptions = {
   readonly registries?: Readonly<Record<string, RegistryLike>>;
   readonly defaultRegistry?: string;
   readonly policy?: Partial<Config['policy']>;
+  readonly access?: Partial<Config['access']>;
+  readonly tls?: NonNullable<Config['tls']>;
   readonly limits?: Partial<Config['limits']>;
   readonly server?: Partial<Config['server']>;
 };
@@ -31,7 +33,16 @@ export function makeConfig(storagePath: string, options: ConfigOptions = {}): Co
     storage: { path: storagePath },
     defaultRegistry: options.defaultRegistry ?? named[0]?.[0] ?? 'docker.io',
     registries,
-    policy: { default: 'allow', rules: [], ...options.policy },
+    policy: { default: 'allow', rules: [], digests: 'provenance', failClosed: false, ...options.policy },
+    access: {
+      anonymous: [{ images: ['**'], actions: ['pull'] }],
+      users: {},
+      htpasswdGrants: [],
+      loginHosts: [],
+      passthrough: false,
+      ...options.access,
+    },
+    ...(options.tls && { tls: options.tls }),
     limits: { manifestSize: 4 * 1024 * 1024, connections: 64, ...options.limits },
     server: { writeStallTimeout: 60_000, drainTimeout: 5_000, ...options.server },
     log: { level: 'debug', format: 'json' },
@@ -57,6 +68,8 @@ function upstreamConfig(upstream: UpstreamLike): UpstreamConfig {
     insecure = url.startsWith('http://'),
     username,
     password,
+    dockerConfig,
+    credentialHelper,
     ca,
     maxBandwidth,
   } = upstream;
@@ -71,8 +84,11 @@ function upstreamConfig(upstream: UpstreamLike): UpstreamConfig {
     stallTimeout: upstream.stallTimeout ?? 1_000,
     minSpeed: upstream.minSpeed ?? 0,
     maxConnections: upstream.maxConnections ?? 4,
+    trustedRealms: upstream.trustedRealms ?? [],
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
+    ...(dockerConfig !== undefined && { dockerConfig }),
+    ...(credentialHelper !== undefined && { credentialHelper }),
     ...(ca !== undefined && { ca }),
     ...(maxBandwidth !== undefined && { maxBandwidth }),
   };
@@ -97,7 +113,9 @@ export function configFileText(config: Config): string {
     storage: config.storage,
     defaultRegistry: config.defaultRegistry,
     registries: Object.fromEntries(registries),
-    policy: config.policy,
+    policy: policyText(config.policy),
+    access: config.access,
+    ...(config.tls && { tls: { cert: config.tls.certFile, key: config.tls.keyFile } }),
     limits: {
       manifestSize: `${config.limits.manifestSize}B`,
       connections: config.limits.connections,
@@ -109,4 +127,15 @@ export function configFileText(config: Config): string {
     },
     log: config.log,
   });
+}
+
+function policyText({ rules, lockfile, ...policy }: Config['policy']): Record<string, unknown> {
+  return {
+    ...policy,
+    rules: rules.map((rule) => ({
+      ...rule,
+      ...(rule.minAge !== undefined && { minAge: `${rule.minAge}ms` }),
+    })),
+    ...(lockfile && { lockfile: lockfile.path }),
+  };
 }
