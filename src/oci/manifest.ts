@@ -137,3 +137,8 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 function invalid(why: string): OciError {
   return new OciError('MANIFEST_INVALID', `manifest invalid: ${why}`);
 }
+
+/** A platform as people write it: `os/architecture[/variant]`. */
+export function platformText({ os, architecture, variant }: Platform): string {
+  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
+}

@@ -57,3 +57,19 @@ export function referrersTag(digest: Digest): Tag {
   const [algorithm = '', hex = ''] = digest.split(':');
   return `${algorithm.slice(0, 32)}-${hex.slice(0, 64)}` as Tag;
 }
+
+const derivedTagPattern = /^sha(256|512)-([0-9a-f]{64})/;
+
+/** Whether a tag names what refers to a digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`) rather than a version. */
+export function isDerivedTag(tag: string): boolean {
+  return derivedTagPattern.test(tag);
+}
+
+/**
+ * The digest that a derived tag is about; `undefined` for other tags, and for sha512, of whose digits the tag holds
+ * only half.
+ */
+export function subjectOfTag(tag: string): Digest | undefined {
+  const [, algorithm, hex] = derivedTagPattern.exec(tag) ?? [];
+  return algorithm === '256' ? parseDigest(`sha256:${hex}`) : undefined;
+}

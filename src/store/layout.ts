@@ -11,6 +11,10 @@ export type Layout = {
   readonly blobs: string;
   readonly fills: string;
   readonly index: string;
+  /** The key that tokens are signed with. */
+  readonly tokenKey: string;
+  /** The socket on which commands reach the running server. */
+  readonly control: string;
 };
 
 /** The layout of the storage folder at `root` (absolute). */
@@ -22,6 +26,8 @@ export function storageLayout(root: string): Layout {
     blobs,
     fills,
     index: path.join(root, 'index.db'),
+    tokenKey: path.join(root, 'token.key'),
+    control: path.join(root, 'control.sock'),
     blob: (digest) => {
       const hex = digestHex(digest);
       return path.join(blobs, digestAlgorithm(digest), hex.slice(0, 2), hex);

@@ -75,6 +75,38 @@ const migrations: readonly string[] = [
     PRIMARY KEY (registry, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE tag ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE tag ADD COLUMN candidate TEXT;
+  ALTER TABLE tag ADD COLUMN candidate_at INTEGER;
+
+  CREATE TABLE tag_digest (
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, tag)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO tag_digest (repository, digest, tag) SELECT repository, digest, name FROM tag;
+
+  CREATE TABLE tag_event (
+    id INTEGER PRIMARY KEY,
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    action TEXT NOT NULL,
+    old TEXT,
+    new TEXT NOT NULL,
+    upstream TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX tag_event_by_tag ON tag_event (repository, tag, id);
+
+  CREATE TABLE referrer (
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, subject)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

@@ -1,23 +1,32 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import SqliteDatabase, { type Database, type Statement } from 'better-sqlite3';
+import SqliteDatabase, { type Database } from 'better-sqlite3';
 import type { Digest } from '../oci/digest.ts';
 import type { ManifestMediaType } from '../oci/media-types.ts';
 import type { Tag } from '../oci/reference.ts';
 import type {
   ChildLink,
+  FoundBy,
+  ImportedManifest,
+  Lead,
   Link,
   Metadata,
   PullRecord,
   RepositoryKey,
+  StoredBlob,
   StoredListing,
   StoredManifest,
+  TagEvent,
   TagRecord,
+  TagSighting,
   UpstreamRecord,
 } from './metadata.ts';
 import { IndexError, migrate } from './migrations.ts';
+import * as contents from './sqlite-contents.ts';
+import { prepareStatements, type Statements } from './sqlite-statements.ts';
+import * as tags from './sqlite-tags.ts';
 
-type TagRow = { digest: Digest; checked_at: number; changed_at: number };
+type LeadRow = { tag: Tag | null; digest: Digest; noted: string };
 type ManifestRow = { media_type: ManifestMediaType; bytes: Buffer };
 type LinkRow = { size: number | null; media_type: string | null };
 type ListingRow = { body: Buffer; media_type: string; checked_at: number };
@@ -29,7 +38,7 @@ export class SqliteMetadata implements Metadata {
 
   private constructor(database: Database) {
     this.#database = database;
-    this.#statements = prepare(database);
+    this.#statements = prepareStatements(database);
   }
 
   /**
@@ -57,12 +66,48 @@ export class SqliteMetadata implements Metadata {
   }
 
   async tag(key: RepositoryKey, tag: Tag): Promise<TagRecord | undefined> {
-    const row = this.#statements.tag.get(key.registry, key.repository, tag) as TagRow | undefined;
-    return row && { digest: row.digest, checkedAt: row.checked_at, changedAt: row.changed_at };
+    return tags.tagRecord(this.#statements, key, tag);
   }
 
-  async touchTag(key: RepositoryKey, tag: Tag, checkedAt: number): Promise<void> {
-    this.#statements.touchTag.run(checkedAt, key.registry, key.repository, tag);
+  async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<TagEvent | undefined> {
+    return this.#database.transaction(() => tags.observeTag(this.#statements, key, tag, seen))();
+  }
+
+  async setTag(
+    key: RepositoryKey,
+    tag: Tag,
+    to: { digest: Digest; action: 'locked' | 'rolled back'; at: number },
+  ): Promise<boolean> {
+    return this.#database.transaction(() => tags.setTag(this.#statements, key, tag, to))();
+  }
+
+  async releaseTag(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
+    return this.#database.transaction(() => tags.releaseTag(this.#statements, key, tag, at))();
+  }
+
+  async tagHistory(key: RepositoryKey, tag: Tag | undefined): Promise<readonly TagEvent[]> {
+    return tags.tagHistory(this.#statements, key, tag);
+  }
+
+  async leadsTo(
+    key: RepositoryKey,
+    digest: Digest,
+    { current, noted = [] }: { readonly current: boolean; readonly noted?: readonly string[] },
+  ): Promise<readonly Lead[]> {
+    const statement = current ? this.#statements.currentLeads : this.#statements.leads;
+    const rows = statement.all(key.registry, key.repository, JSON.stringify(noted), digest) as LeadRow[];
+    return rows.map(({ tag, digest: from, noted: on }) => ({
+      tag: tag ?? undefined,
+      from,
+      noted: on.split(' ').filter((each) => each !== '') as Digest[],
+    }));
+  }
+
+  async putReferrers(key: RepositoryKey, subject: Digest, referrers: readonly Digest[]): Promise<void> {
+    this.#database.transaction(() => {
+      const repository = tags.repositoryId(this.#statements, key);
+      for (const digest of referrers) this.#statements.putReferrer.run(repository, digest, subject);
+    })();
   }
 
   async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
@@ -84,22 +129,45 @@ export class SqliteMetadata implements Metadata {
     key: RepositoryKey,
     manifest: StoredManifest,
     children: readonly ChildLink[],
-    found: { readonly tag: Tag | undefined; readonly upstream: string; readonly at: number },
-  ): Promise<void> {
-    const s = this.#statements;
-    this.#database.transaction(() => {
-      const repository = this.#repository(key);
-      const { digest, mediaType, bytes } = manifest;
-      s.putManifest.run(digest, mediaType, bytes, found.at);
-      s.putLink.run(repository, digest, bytes.length, mediaType);
-      for (const child of children) {
-        s.putChild.run(digest, child.digest, child.role, child.size, child.mediaType, child.platform ?? null);
-        if (child.role !== 'subject') s.putLink.run(repository, child.digest, child.size, child.mediaType);
-      }
-      if (found.tag !== undefined) {
-        s.putTag.run(repository, found.tag, digest, found.upstream, found.at, found.at);
-      }
+    { tag, upstream, at }: FoundBy,
+  ): Promise<TagEvent | undefined> {
+    return this.#database.transaction(() => {
+      contents.putManifest(this.#statements, key, manifest, children, at);
+      if (tag === undefined) return undefined;
+      return tags.putTag(this.#statements, key, tag, { digest: manifest.digest, upstream, at });
     })();
+  }
+
+  async importManifests(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
+    return this.#database.transaction(() => contents.importManifests(this.#statements, entries))();
+  }
+
+  async children(digest: Digest): Promise<readonly ChildLink[]> {
+    return contents.children(this.#statements, digest);
+  }
+
+  async referrersOf(key: RepositoryKey, subject: Digest): Promise<readonly Digest[]> {
+    return contents.referrersOf(this.#statements, key, subject);
+  }
+
+  async repositories(): Promise<readonly RepositoryKey[]> {
+    return this.#statements.repositories.all() as RepositoryKey[];
+  }
+
+  async storedAt(digests: readonly Digest[]): Promise<ReadonlyMap<Digest, number>> {
+    return contents.storedAt(this.#statements, digests);
+  }
+
+  async manifestsStored(): Promise<readonly Digest[]> {
+    return this.#statements.manifests.all() as Digest[];
+  }
+
+  async manifestBytes(digest: Digest): Promise<Buffer | undefined> {
+    return this.#statements.manifestBytes.get(digest) as Buffer | undefined;
+  }
+
+  async dropManifest(digest: Digest): Promise<void> {
+    this.#statements.dropManifest.run(digest);
   }
 
   async link(key: RepositoryKey, digest: Digest): Promise<Link | undefined> {
@@ -109,12 +177,20 @@ export class SqliteMetadata implements Metadata {
 
   async putLink(key: RepositoryKey, digest: Digest, size: number | undefined): Promise<void> {
     this.#database.transaction(() => {
-      this.#statements.putLink.run(this.#repository(key), digest, size ?? null, null);
+      this.#statements.putLink.run(tags.repositoryId(this.#statements, key), digest, size ?? null, null);
     })();
   }
 
   async putBlob(digest: Digest, size: number, at: number): Promise<void> {
     this.#statements.putBlob.run(digest, size, at);
+  }
+
+  async blobsStored(): Promise<readonly StoredBlob[]> {
+    return contents.blobsStored(this.#statements);
+  }
+
+  async dropBlob(digest: Digest): Promise<void> {
+    this.#statements.dropBlob.run(digest);
   }
 
   async listing(key: RepositoryKey, name: string): Promise<StoredListing | undefined> {
@@ -125,7 +201,13 @@ export class SqliteMetadata implements Metadata {
   async putListing(key: RepositoryKey, name: string, listing: StoredListing): Promise<void> {
     this.#database.transaction(() => {
       const { body, mediaType, checkedAt } = listing;
-      this.#statements.putListing.run(this.#repository(key), name, body, mediaType, checkedAt);
+      this.#statements.putListing.run(
+        tags.repositoryId(this.#statements, key),
+        name,
+        body,
+        mediaType,
+        checkedAt,
+      );
     })();
   }
 
@@ -166,67 +248,4 @@ export class SqliteMetadata implements Metadata {
   async close(): Promise<void> {
     this.#database.close();
   }
-
-  #repository({ registry, repository }: RepositoryKey): number | bigint {
-    const id = this.#statements.repository.get(registry, repository) as number | undefined;
-    return id ?? this.#statements.putRepository.run(registry, repository).lastInsertRowid;
-  }
-}
-
-type Statements = ReturnType<typeof prepare>;
-
-function prepare(database: Database) {
-  const repository = 'repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)';
-  const statement = (sql: string): Statement<unknown[]> => database.prepare(sql);
-  return {
-    repository: statement('SELECT id FROM repository WHERE registry = ? AND name = ?').pluck(),
-    putRepository: statement('INSERT INTO repository (registry, name) VALUES (?, ?)'),
-    tag: statement(`SELECT digest, checked_at, changed_at FROM tag WHERE ${repository} AND name = ?`),
-    touchTag: statement(`UPDATE tag SET checked_at = ? WHERE ${repository} AND name = ?`),
-    dropTag: statement(`DELETE FROM tag WHERE ${repository} AND name = ?`),
-    tags: statement(`SELECT name FROM tag WHERE ${repository} ORDER BY name`).pluck(),
-    putTag: statement(
-      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (repository, name) DO UPDATE SET
-         changed_at = iif(digest = excluded.digest, changed_at, excluded.changed_at),
-         digest = excluded.digest, upstream = excluded.upstream, checked_at = excluded.checked_at`,
-    ),
-    manifest: statement(
-      `SELECT manifest.media_type AS media_type, bytes FROM manifest JOIN link USING (digest)
-       WHERE digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
-    ),
-    putManifest: statement(
-      `INSERT INTO manifest (digest, media_type, bytes, stored_at) VALUES (?, ?, ?, ?)
-       ON CONFLICT (digest) DO NOTHING`,
-    ),
-    putChild: statement(
-      `INSERT INTO child (parent, digest, role, size, media_type, platform) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT DO NOTHING`,
-    ),
-    link: statement(
-      `SELECT size, media_type FROM link WHERE digest = ?
-       AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
-    ),
-    putLink: statement(
-      `INSERT INTO link (repository, digest, size, media_type) VALUES (?, ?, ?, ?)
-       ON CONFLICT (repository, digest) DO UPDATE SET
-         size = coalesce(excluded.size, size), media_type = coalesce(excluded.media_type, media_type)`,
-    ),
-    putBlob: statement(
-      'INSERT INTO blob (digest, size, stored_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING',
-    ),
-    listing: statement(`SELECT body, media_type, checked_at FROM listing WHERE ${repository} AND name = ?`),
-    putListing: statement(
-      `INSERT INTO listing (repository, name, body, media_type, checked_at) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT (repository, name) DO UPDATE SET
-         body = excluded.body, media_type = excluded.media_type, checked_at = excluded.checked_at`,
-    ),
-    dropListing: statement(`DELETE FROM listing WHERE ${repository} AND name = ?`),
-    upstreams: statement('SELECT registry, name, snapshot FROM upstream'),
-    dropUpstreams: statement('DELETE FROM upstream'),
-    putUpstream: statement('INSERT INTO upstream (registry, name, snapshot) VALUES (?, ?, ?)'),
-    pulledManifest: statement('UPDATE manifest SET pulled_at = ? WHERE digest = ?'),
-    pulledBlob: statement('UPDATE blob SET pulled_at = ? WHERE digest = ?'),
-    pulledTag: statement(`UPDATE tag SET pulled_at = ? WHERE ${repository} AND name = ?`),
-  };
 }

@@ -53,7 +53,8 @@ export function describeMetadata(name: string, open: () => Promise<Metadata>): v
       expect(await metadata.listing(app, 'tags')).toBeUndefined();
       await metadata.dropTag(app, v1);
       await metadata.dropListing(app, 'tags');
-      await metadata.touchTag(app, v1, 1);
+      const seen = { digest, upstream: 'u', at: 1, confirms: true };
+      expect(await metadata.observeTag(app, v1, seen)).toBeUndefined();
       expect(await metadata.tag(app, v1)).toBeUndefined();
     });
 
@@ -98,14 +99,31 @@ export function describeMetadata(name: string, open: () => Promise<Metadata>): v
       const [first, second] = [manifest('1'), manifest('2')];
       const put = (stored: StoredManifest, at: number) =>
         metadata.putManifest(app, stored, [], { tag: v1, upstream: 'u', at });
+      const free = { pinned: false, candidate: undefined };
       await put(first, 100);
-      expect(await metadata.tag(app, v1)).toEqual({ digest: first.digest, checkedAt: 100, changedAt: 100 });
-      await metadata.touchTag(app, v1, 200);
-      expect(await metadata.tag(app, v1)).toEqual({ digest: first.digest, checkedAt: 200, changedAt: 100 });
+      expect(await metadata.tag(app, v1)).toEqual({
+        ...free,
+        digest: first.digest,
+        checkedAt: 100,
+        changedAt: 100,
+      });
+      const seen = { digest: first.digest, upstream: 'u', at: 200, confirms: true };
+      await metadata.observeTag(app, v1, seen);
+      expect(await metadata.tag(app, v1)).toEqual({
+        ...free,
+        digest: first.digest,
+        checkedAt: 200,
+        changedAt: 100,
+      });
       await put(first, 300);
-      expect(await metadata.tag(app, v1)).toEqual({ digest: first.digest, checkedAt: 300, changedAt: 100 });
+      expect(await metadata.tag(app, v1)).toMatchObject({ checkedAt: 300, changedAt: 100 });
       await put(second, 400);
-      expect(await metadata.tag(app, v1)).toEqual({ digest: second.digest, checkedAt: 400, changedAt: 400 });
+      expect(await metadata.tag(app, v1)).toEqual({
+        ...free,
+        digest: second.digest,
+        checkedAt: 400,
+        changedAt: 400,
+      });
     });
 
     test('a tag that is forgotten leaves its manifest readable by digest', async () => {

@@ -56,7 +56,7 @@ test('forgetting a repository forgets its tags, links and listings', () => {
   migrate(database);
   database.exec(`
     INSERT INTO repository (id, registry, name) VALUES (1, 'r', 'n');
-    INSERT INTO tag VALUES (1, 'v1', 'd', 'u', 1, 1, NULL);
+    INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at) VALUES (1, 'v1', 'd', 'u', 1, 1);
     INSERT INTO link VALUES (1, 'd', 1, 't');
     INSERT INTO listing VALUES (1, 'tags', x'00', 't', 1);
     DELETE FROM repository;

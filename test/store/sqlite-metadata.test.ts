@@ -9,6 +9,7 @@ import { SqliteMetadata } from '../../src/store/sqlite-metadata.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
 import { describeMetadata, manifest, mustKey, mustTag } from './contract-metadata.ts';
+import { describeTags } from './contract-tags.ts';
 
 const app = mustKey('ghcr.io', 'org/app');
 const v1 = mustTag('v1');
@@ -19,7 +20,9 @@ async function openIndex(file: string): Promise<SqliteMetadata> {
   return metadata;
 }
 
-describeMetadata('SqliteMetadata', async () => openIndex(join(await temporaryDirectory(), 'index.db')));
+const openEmpty = async () => openIndex(join(await temporaryDirectory(), 'index.db'));
+describeMetadata('SqliteMetadata', openEmpty);
+describeTags('SqliteMetadata', openEmpty);
 
 test('the index is made with its folder, and what it holds is there after a restart', async () => {
   const file = join(await temporaryDirectory(), 'new', 'folder', 'index.db');

@@ -1,0 +1,150 @@
+import type { Database, Statement } from 'better-sqlite3';
+
+/** Entries of a history that are shown: what lies further back is of no use to anyone who asks. */
+const longestHistory = 1000;
+
+/** What is one step above a digest: manifests that name it, what it refers to, and what an upstream says that it does. */
+const above = [
+  `SELECT child.parent AS above, child.digest AS below FROM child
+     JOIN link ON link.digest = child.parent AND link.repository = (SELECT id FROM here)
+     WHERE child.role <> 'subject'`,
+  `SELECT child.digest AS above, child.parent AS below FROM child WHERE child.role = 'subject'`,
+  `SELECT referrer.subject AS above, referrer.digest AS below FROM referrer
+     WHERE referrer.repository = (SELECT id FROM here)`,
+];
+
+/**
+ * The ways to a digest, each from a tag's digest or from where nothing is above it. Parameters: registry, repository
+ * name, the digests to be noted (JSON), digest.
+ * @param served the table that says which tag names which digest, and its column of tags
+ */
+function leads({ table, tag }: { table: string; tag: string }): string {
+  const served = `SELECT ${tag} AS tag, digest FROM ${table} WHERE repository = (SELECT id FROM here)`;
+  const noting = "iif(above IN note AND instr(noted, above) = 0, noted || ' ' || above, noted)";
+  const steps = above.map(
+    (step) => `SELECT above, ${noting} FROM found CROSS JOIN (${step}) ON below = found.digest`,
+  );
+  const tops = above.map((step) => `NOT EXISTS (SELECT 1 FROM (${step}) WHERE below = found.digest)`);
+  return `
+    WITH RECURSIVE
+      here(id) AS (SELECT id FROM repository WHERE registry = ? AND name = ?),
+      note(digest) AS (SELECT value FROM json_each(?)),
+      found(digest, noted) AS (SELECT ?, '' UNION ${steps.join(' UNION ')})
+    SELECT tag, digest, noted FROM found JOIN (${served}) USING (digest)
+    UNION
+    SELECT NULL, digest, noted FROM found
+      WHERE NOT EXISTS (SELECT 1 FROM (${served}) AS served WHERE served.digest = found.digest)
+        AND ${tops.join(' AND ')}
+    ORDER BY 1 NULLS LAST, 2, 3`;
+}
+
+/** The compiled statements. */
+export type Statements = ReturnType<typeof prepareStatements>;
+
+/** Every statement of the index, compiled once. */
+export function prepareStatements(database: Database) {
+  const repository = 'repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)';
+  const statement = (sql: string): Statement<unknown[]> => database.prepare(sql);
+  return {
+    repository: statement('SELECT id FROM repository WHERE registry = ? AND name = ?').pluck(),
+    putRepository: statement('INSERT INTO repository (registry, name) VALUES (?, ?)'),
+    tag: statement(
+      `SELECT digest, checked_at, changed_at, pinned, candidate, candidate_at FROM tag
+       WHERE ${repository} AND name = ?`,
+    ),
+    observeTag: statement(
+      `UPDATE tag SET checked_at = ?, candidate = ?, candidate_at = ? WHERE ${repository} AND name = ?`,
+    ),
+    releaseTag: statement(
+      `UPDATE tag SET pinned = 0, checked_at = 0 WHERE pinned = 1 AND ${repository} AND name = ?`,
+    ),
+    dropTag: statement(`DELETE FROM tag WHERE ${repository} AND name = ?`),
+    tags: statement(`SELECT name FROM tag WHERE ${repository} ORDER BY name`).pluck(),
+    putTag: statement(
+      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT (repository, name) DO UPDATE SET
+         changed_at = iif(digest = excluded.digest, changed_at, excluded.changed_at),
+         digest = excluded.digest, upstream = excluded.upstream, checked_at = excluded.checked_at,
+         candidate = NULL, candidate_at = NULL`,
+    ),
+    setTag: statement(
+      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at, pinned) VALUES (?, ?, ?, '', ?, ?, ?)
+       ON CONFLICT (repository, name) DO UPDATE SET
+         changed_at = iif(digest = excluded.digest, changed_at, excluded.changed_at),
+         digest = excluded.digest, pinned = excluded.pinned,
+         candidate = nullif(coalesce(candidate, digest), excluded.digest),
+         candidate_at = iif(coalesce(candidate, digest) = excluded.digest, NULL, coalesce(candidate_at, changed_at))`,
+    ),
+    putTagDigest: statement(
+      'INSERT INTO tag_digest (repository, digest, tag) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    ),
+    putTagEvent: statement(
+      'INSERT INTO tag_event (repository, tag, action, old, new, upstream, at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
+    tagHistory: statement(
+      `SELECT tag, action, old, new, upstream, at FROM tag_event
+       WHERE ${repository} AND tag = coalesce(?, tag) ORDER BY id DESC LIMIT ${longestHistory}`,
+    ),
+    leads: statement(leads({ table: 'tag_digest', tag: 'tag' })),
+    currentLeads: statement(leads({ table: 'tag', tag: 'name' })),
+    putReferrer: statement(
+      'INSERT INTO referrer (repository, digest, subject) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    ),
+    manifest: statement(
+      `SELECT manifest.media_type AS media_type, bytes FROM manifest JOIN link USING (digest)
+       WHERE digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
+    ),
+    putManifest: statement(
+      `INSERT INTO manifest (digest, media_type, bytes, stored_at) VALUES (?, ?, ?, ?)
+       ON CONFLICT (digest) DO NOTHING`,
+    ),
+    putChild: statement(
+      `INSERT INTO child (parent, digest, role, size, media_type, platform) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO NOTHING`,
+    ),
+    manifests: statement('SELECT digest FROM manifest ORDER BY digest').pluck(),
+    manifestBytes: statement('SELECT bytes FROM manifest WHERE digest = ?').pluck(),
+    dropManifest: statement('DELETE FROM manifest WHERE digest = ?'),
+    children: statement('SELECT digest, role, size, media_type, platform FROM child WHERE parent = ?'),
+    referrersOf: statement(
+      `WITH here(id) AS (SELECT id FROM repository WHERE registry = @registry AND name = @repository)
+       SELECT digest FROM referrer WHERE subject = @subject AND repository = (SELECT id FROM here)
+       UNION
+       SELECT parent FROM child JOIN link ON link.digest = parent AND link.repository = (SELECT id FROM here)
+         WHERE child.digest = @subject AND role = 'subject'
+       ORDER BY 1`,
+    ).pluck(),
+    repositories: statement('SELECT registry, name AS repository FROM repository ORDER BY registry, name'),
+    storedAt: statement(
+      `SELECT stored_at FROM manifest WHERE digest = ?
+       UNION ALL SELECT stored_at FROM blob WHERE digest = ?`,
+    ).pluck(),
+    link: statement(
+      `SELECT size, media_type FROM link WHERE digest = ?
+       AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
+    ),
+    putLink: statement(
+      `INSERT INTO link (repository, digest, size, media_type) VALUES (?, ?, ?, ?)
+       ON CONFLICT (repository, digest) DO UPDATE SET
+         size = coalesce(excluded.size, size), media_type = coalesce(excluded.media_type, media_type)`,
+    ),
+    putBlob: statement(
+      'INSERT INTO blob (digest, size, stored_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING',
+    ),
+    blobs: statement('SELECT digest, size, stored_at FROM blob ORDER BY digest'),
+    dropBlob: statement('DELETE FROM blob WHERE digest = ?'),
+    listing: statement(`SELECT body, media_type, checked_at FROM listing WHERE ${repository} AND name = ?`),
+    putListing: statement(
+      `INSERT INTO listing (repository, name, body, media_type, checked_at) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (repository, name) DO UPDATE SET
+         body = excluded.body, media_type = excluded.media_type, checked_at = excluded.checked_at`,
+    ),
+    dropListing: statement(`DELETE FROM listing WHERE ${repository} AND name = ?`),
+    upstreams: statement('SELECT registry, name, snapshot FROM upstream'),
+    dropUpstreams: statement('DELETE FROM upstream'),
+    putUpstream: statement('INSERT INTO upstream (registry, name, snapshot) VALUES (?, ?, ?)'),
+    pulledManifest: statement('UPDATE manifest SET pulled_at = ? WHERE digest = ?'),
+    pulledBlob: statement('UPDATE blob SET pulled_at = ? WHERE digest = ?'),
+    pulledTag: statement(`UPDATE tag SET pulled_at = ? WHERE ${repository} AND name = ?`),
+  };
+}
