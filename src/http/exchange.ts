@@ -10,6 +10,8 @@ export type Facts = {
   upstream: string | undefined;
   /** Bytes by upstream, of a blob that was not here. */
   upstreams: Readonly<Record<string, number>> | undefined;
+  /** The user whose login let the request in. */
+  user: string | undefined;
   /** Why a request was refused or answered stale. */
   because: string | undefined;
   /** The code of the error that was sent. */
@@ -46,6 +48,7 @@ export function beginExchange(incoming: IncomingMessage, outgoing: ServerRespons
       outcome: undefined,
       upstream: undefined,
       upstreams: undefined,
+      user: undefined,
       because: undefined,
       error: undefined,
       bytes: 0,

@@ -41,6 +41,7 @@ export function requestObserver(deps: {
         ms: Math.round(ms * 10) / 10,
         client: incoming.socket.remoteAddress,
         agent: incoming.headers['user-agent'],
+        ...(facts.user !== undefined && { user: facts.user }),
         ...(aborted && { aborted }),
         ...(facts.error !== undefined && { error: facts.error }),
         ...(facts.because !== undefined && { because: facts.because }),

@@ -1,31 +1,28 @@
 import { OciError } from '../oci/errors.ts';
-import { isIndexMediaType } from '../oci/media-types.ts';
-import { referenceText } from '../oci/reference.ts';
 import { parseRoute, type Route } from '../oci/route.ts';
-import type { PolicyDecision, TagRules } from '../policy/tag-rules.ts';
-import { isDerivedTag } from '../pull/freshness.ts';
+import { actionOf } from '../policy/access.ts';
+import type { DeniedManifests } from '../policy/denied-manifest.ts';
+import type { Admission, Admitted } from '../pull/admission.ts';
 import type { PullListings } from '../pull/listings.ts';
-import type { ManifestAnswer, PullManifests } from '../pull/manifests.ts';
 import type { Namespaces } from '../pull/namespaces.ts';
-import type { PullTimes } from '../pull/pull-times.ts';
 import { imageName, type ResolvedRepository } from '../pull/registry.ts';
 import type { BlobEndpoint } from './blob-endpoint.ts';
-import { etagOf, noneMatch } from './conditions.ts';
 import { type Exchange, header } from './exchange.ts';
-import { type Headers, sendNotModified, sendWhole, serverTiming } from './respond.ts';
-
-/** Characters of a warning: enough for a reason, little enough for any client's header limit. */
-const longestWarning = 300;
+import type { Gatekeeper } from './gatekeeper.ts';
+import type { ManifestEndpoint } from './manifest-endpoint.ts';
+import { type Headers, sendWhole } from './respond.ts';
 
 /** What the API stands on. */
 type RegistryApiDeps = {
   namespaces: Namespaces;
-  manifests: PullManifests;
+  gatekeeper: Gatekeeper;
+  admission: Admission;
+  denials: DeniedManifests;
+  manifests: ManifestEndpoint;
   blobs: BlobEndpoint;
   listings: PullListings;
-  rules: TagRules;
-  pullTimes: PullTimes;
-  now(): number;
+  /** Told of each blob that policy denies. */
+  denied(exchange: Exchange, image: string): void;
 };
 
 /** The distribution-spec's pull API (version 1.1), over what the pull room offers. */
@@ -42,21 +39,26 @@ export class RegistryApi {
    */
   async handle(exchange: Exchange): Promise<void> {
     const { incoming, facts } = exchange;
+    const { gatekeeper, manifests } = this.#deps;
     const route = parseRoute(incoming.url ?? '');
     facts.route = route.kind;
-    if (incoming.method !== 'GET' && incoming.method !== 'HEAD') throw notWritable();
+    const action = actionOf(incoming.method ?? '');
+    if (action !== 'pull') throw notWritable();
     switch (route.kind) {
-      case 'base':
+      case 'base': {
+        const greeted = gatekeeper.base(exchange);
+        if (greeted !== undefined) await greeted;
         sendWhole(exchange, { 'Content-Type': 'application/json' }, '{}');
         return;
-      case 'manifest':
-        return this.#manifest(exchange, route);
-      case 'blob': {
-        const target = this.#resolve(exchange, route);
-        facts.reference = route.digest;
-        require(this.#deps.rules.repository(imageName(target)));
-        return this.#deps.blobs.send(exchange, target, route.digest, namespaceHeader(route));
       }
+      case 'manifest': {
+        const target = this.#resolve(exchange, route);
+        const entered = gatekeeper.require(exchange, route, target, action);
+        if (entered !== undefined) await entered;
+        return manifests.send(exchange, route, target);
+      }
+      case 'blob':
+        return this.#blob(exchange, route);
       case 'tags':
         return this.#tags(exchange, route);
       case 'referrers':
@@ -81,55 +83,29 @@ export class RegistryApi {
     return target;
   }
 
-  async #manifest(exchange: Exchange, route: Extract<Route, { kind: 'manifest' }>): Promise<void> {
-    const { incoming, outgoing, facts } = exchange;
-    const { reference } = route;
-    const { manifests, rules, pullTimes, now } = this.#deps;
+  async #blob(exchange: Exchange, route: Extract<Route, { kind: 'blob' }>): Promise<void> {
+    const { gatekeeper, admission, denials, blobs, denied } = this.#deps;
     const target = this.#resolve(exchange, route);
-    facts.reference = referenceText(reference);
-    // Signatures follow the image that they are about: their tags are no versions.
-    const byTag = reference.kind === 'tag' && !isDerivedTag(reference.tag);
-    require(byTag ? rules.tag(imageName(target), reference.tag) : rules.repository(imageName(target)));
-    const answer =
-      manifests.hot(target, reference) ?? (await manifests.pull(target, reference, exchange.signal));
-    const { manifest, outcome } = answer;
-    facts.outcome = outcome;
-    facts.upstream = answer.upstream;
-    facts.because = answer.staleBecause;
-    pullTimes.note({
-      registry: target.registry.name,
-      repository: target.repository,
-      digest: manifest.digest,
-      tag: reference.kind === 'tag' ? reference.tag : undefined,
-      at: now(),
-    });
-    const etag = etagOf(manifest.digest);
-    const headers: Headers = {
-      'Content-Type': manifest.mediaType,
-      'Docker-Content-Digest': manifest.digest,
-      ETag: etag,
-      'Cache-Control': reference.kind === 'tag' ? 'no-cache' : 'max-age=31536000, immutable',
-      'X-Cache': outcome,
-      'X-Upstream': answer.upstream,
-      'Server-Timing': serverTiming(exchange.startedAt, outcome),
-      'OCI-Namespace': route.address.ns,
-      Warning: warning(answer),
-    };
-    if (noneMatch(header(incoming, 'if-none-match'), etag)) {
-      sendNotModified(outgoing, headers);
-      return;
+    const { digest } = route;
+    exchange.facts.reference = digest;
+    const entered = gatekeeper.require(exchange, route, target, 'pull');
+    if (entered !== undefined) await entered;
+    const standIn = denials.reason(imageName(target), digest);
+    if (standIn !== undefined) throw new OciError('DENIED', standIn);
+    const judged = admission.digest(target, digest);
+    const admitted = judged instanceof Promise ? await judged : judged;
+    if (admitted.kind === 'deny') {
+      denied(exchange, imageName(target));
+      throw new OciError('DENIED', admitted.message);
     }
-    facts.bytes = incoming.method === 'HEAD' ? 0 : manifest.bytes.length;
-    if (isIndexMediaType(manifest.mediaType)) facts.route = 'index';
-    sendWhole(exchange, headers, manifest.bytes);
+    return blobs.send(exchange, target, digest, namespaceHeader(route));
   }
 
   async #tags(exchange: Exchange, route: Extract<Route, { kind: 'tags' }>): Promise<void> {
     const target = this.#resolve(exchange, route);
-    const { rules, listings } = this.#deps;
-    const image = imageName(target);
-    require(rules.repository(image));
-    const allows = (tag: string) => rules.tag(image, tag).kind === 'allow';
+    const { admission, listings } = this.#deps;
+    await this.#enter(exchange, route, target, () => admission.repository(target));
+    const allows = (tag: string) => admission.lists(target, tag);
     const { tags, more, outcome } = await listings.tags(target, route, allows, exchange.signal);
     exchange.facts.outcome = outcome;
     const last = tags.at(-1);
@@ -147,9 +123,9 @@ export class RegistryApi {
 
   async #referrers(exchange: Exchange, route: Extract<Route, { kind: 'referrers' }>): Promise<void> {
     const target = this.#resolve(exchange, route);
-    exchange.facts.reference = route.digest;
-    require(this.#deps.rules.repository(imageName(target)));
     const { digest, artifactType } = route;
+    exchange.facts.reference = digest;
+    await this.#enter(exchange, route, target, () => this.#deps.admission.digest(target, digest));
     const answer = await this.#deps.listings.referrers(target, digest, artifactType, exchange.signal);
     exchange.facts.outcome = answer.outcome;
     const headers = {
@@ -159,10 +135,17 @@ export class RegistryApi {
     };
     sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, answer.body);
   }
-}
 
-function require(decision: PolicyDecision): void {
-  if (decision.kind === 'deny') throw new OciError('DENIED', decision.message);
+  async #enter(
+    exchange: Exchange,
+    route: Extract<Route, { kind: 'tags' | 'referrers' }>,
+    target: ResolvedRepository,
+    judge: () => Admitted | Promise<Admitted>,
+  ): Promise<void> {
+    await this.#deps.gatekeeper.require(exchange, route, target, 'pull');
+    const admitted = await judge();
+    if (admitted.kind === 'deny') throw new OciError('DENIED', admitted.message);
+  }
 }
 
 function notWritable(): OciError {
@@ -174,11 +157,4 @@ function notWritable(): OciError {
 
 function namespaceHeader(route: { address: { ns: string | undefined } }): Headers {
   return { 'OCI-Namespace': route.address.ns };
-}
-
-/** The one warning that some clients print (RFC 7234, section 5.5.7), kept to what a quoted string may hold. */
-function warning({ staleBecause }: ManifestAnswer): string | undefined {
-  if (staleBecause === undefined) return undefined;
-  const text = `stale: ${staleBecause}`.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, "'");
-  return `299 - "${text.slice(0, longestWarning)}"`;
 }

@@ -26,6 +26,11 @@ const statusOfCode = {
 /** Statuses of the answers that are not errors. */
 export const statuses = { ok: 200, partial: 206, notModified: 304, notFound: 404, unavailable: 503 } as const;
 
+/** What a client that speaks plain HTTP to the TLS port is told, whatever it asked. */
+export const plainHttpRefusal =
+  'HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n' +
+  'This port speaks HTTPS: use https://, and let the client trust its certificate.\n';
+
 /** Header values by name; `undefined` leaves the header out. */
 export type Headers = Readonly<Record<string, string | number | undefined>>;
 
@@ -113,8 +118,7 @@ export function sendError(
     outgoing.destroy();
     return;
   }
-  const detail = error.detail === undefined ? {} : { detail: error.detail };
-  const body = JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] });
+  const body = errorBody(error);
   sendHead(outgoing, statusOf(error, incoming.method), {
     ...headers,
     'Content-Type': 'application/json',
@@ -123,6 +127,18 @@ export function sendError(
     'Retry-After': error.retryAfter,
   });
   outgoing.end(incoming.method === 'HEAD' ? undefined : body);
+}
+
+/** The same answer as {@link sendError}'s, for a route that returns a response. */
+export function errorResponse(error: OciError, method: string): Response {
+  const headers = new globalThis.Headers({ 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
+  if (error.retryAfter !== undefined) headers.set('Retry-After', String(error.retryAfter));
+  return new Response(errorBody(error), { status: statusOf(error, method), headers });
+}
+
+function errorBody(error: OciError): string {
+  const detail = error.detail === undefined ? {} : { detail: error.detail };
+  return JSON.stringify({ errors: [{ code: error.code, message: error.message, ...detail }] });
 }
 
 function statusOf(error: OciError, method: string | undefined): number {

@@ -1,12 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Log } from '../lib/log.ts';
 import { OciError } from '../oci/errors.ts';
 import { beginExchange, type Exchange } from './exchange.ts';
 import type { RegistryApi } from './registry.ts';
-import { type Headers, sendError } from './respond.ts';
+import { type Headers, plainHttpRefusal, sendError } from './respond.ts';
+import { TlsContext, type TlsFiles } from './tls-context.ts';
 
 /** Milliseconds for which a client may keep an unused connection: longer than the pools of common clients do. */
 const keepAlive = 90_000;
@@ -14,50 +16,61 @@ const keepAlive = 90_000;
 /** Milliseconds within which a request's head must have arrived. */
 const slowestHead = 20_000;
 
+const connectionOptions = {
+  keepAliveTimeout: keepAlive,
+  headersTimeout: slowestHead,
+  requestTimeout: slowestHead,
+  noDelay: true,
+} as const;
+
+/** Milliseconds within which a TLS handshake must be done. */
+const slowestHandshake = 20_000;
+
 /** Whether a path is the registry's: below `/v2`, or below a mirror path. */
 const registryPath = /^\/(?:[^/?]+\/)?v2(?:[/?]|$)/;
 
+/** What a server stands on. */
+type HttpServerDeps = {
+  registry: RegistryApi;
+  operations: Hono;
+  log: Log;
+  observe(exchange: Exchange, ms: number): void;
+};
+
 /**
- * The HTTP server. Registry requests go to the registry API with the path exactly as it was sent, so that
- * nothing normalises what the parser must judge; the rest goes to the app of operations routes.
+ * The HTTP server, over TLS when it has a certificate. Registry requests go to the registry API with the path
+ * exactly as it was sent, so that nothing normalises what the parser must judge; the rest goes to the app of
+ * operations routes.
  */
 export class HttpServer {
-  readonly #deps: {
-    registry: RegistryApi;
-    operations: Hono;
-    log: Log;
-    observe(exchange: Exchange, ms: number): void;
-  };
+  readonly #deps: HttpServerDeps;
   readonly #drain: number;
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
+  readonly #tls: TlsContext | undefined;
   #draining = false;
 
-  /** @param options.drainTimeout milliseconds that requests under way get to end when the server closes */
-  constructor(
-    deps: {
-      registry: RegistryApi;
-      operations: Hono;
-      log: Log;
-      observe(exchange: Exchange, ms: number): void;
-    },
-    options: { drainTimeout: number },
-  ) {
+  /**
+   * @param options.drainTimeout milliseconds that requests under way get to end when the server closes
+   * @param options.tls serve HTTPS with this certificate, followed as its files change
+   */
+  constructor(deps: HttpServerDeps, options: { drainTimeout: number; tls?: TlsFiles | undefined }) {
     this.#deps = deps;
     this.#drain = options.drainTimeout;
     const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
-    this.#server = createServer(
-      {
-        keepAliveTimeout: keepAlive,
-        headersTimeout: slowestHead,
-        requestTimeout: slowestHead,
-        noDelay: true,
-      },
-      (incoming, outgoing) => {
-        if (this.#draining) outgoing.setHeader('Connection', 'close');
-        if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
-        else void operations(incoming, outgoing);
-      },
-    );
+    const listener = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      if (this.#draining) outgoing.setHeader('Connection', 'close');
+      if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
+      else void operations(incoming, outgoing);
+    };
+    const { log } = deps;
+    if (options.tls === undefined) {
+      this.#server = createServer(connectionOptions, listener);
+    } else {
+      const server = tlsServer(listener, log);
+      this.#server = server;
+      const apply = server.setSecureContext.bind(server);
+      this.#tls = new TlsContext({ log, apply }, options.tls);
+    }
   }
 
   /** Whether the server is on its way out: it still answers, and says to others that it should get no new work. */
@@ -65,8 +78,12 @@ export class HttpServer {
     return this.#draining;
   }
 
-  /** Starts to listen; resolves to the address in use (which matters when `port` is 0). */
-  start(listen: { host: string; port: number }): Promise<{ host: string; port: number }> {
+  /**
+   * Starts to listen; resolves to the address in use (which matters when `port` is 0).
+   * @throws TlsFilesError when the certificate and key are not usable
+   */
+  async start(listen: { host: string; port: number }): Promise<{ host: string; port: number }> {
+    await this.#tls?.start();
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(listen, () => {
@@ -80,6 +97,7 @@ export class HttpServer {
   /** Takes no new connections, lets requests under way end within the drain time, then cuts them off. */
   async close(): Promise<void> {
     this.#draining = true;
+    await this.#tls?.close();
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
@@ -115,6 +133,22 @@ export class HttpServer {
     facts.because = told.message;
     sendError(exchange, told, errorHeaders(told));
   }
+}
+
+/** Without a certificate yet. HTTP/1.1 only, TLS 1.2 at least; session tickets spare clients that dial often. */
+function tlsServer(
+  listener: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+  log: Log,
+): TlsServer {
+  const options = { ...connectionOptions, ALPNProtocols: ['http/1.1'], handshakeTimeout: slowestHandshake };
+  const server = createTlsServer(options, listener);
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    log.debug({ client: socket.remoteAddress, code: error.code }, 'TLS handshake failed');
+    // The connection below the TLS socket: only there can a client without TLS be told anything.
+    const { _parent: connection } = socket as { _parent?: Socket };
+    if (error.code === 'ERR_SSL_HTTP_REQUEST') connection?.end(plainHttpRefusal);
+  });
+  return server;
 }
 
 function errorHeaders({ code, detail }: OciError): Headers {

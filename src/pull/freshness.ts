@@ -1,13 +1,7 @@
-/** A tag under which signatures and other referrers are filed (cosign's scheme and the spec's fallback). */
-const derivedTag = /^sha(?:256|512)-[0-9a-f]{64}/;
+import { isDerivedTag } from '../oci/reference.ts';
 
-/** Such tags change when somebody signs, so they are asked for again sooner. */
+/** Signatures and the like change when somebody signs, so they are asked for again sooner. */
 const derivedTagTtl = 60_000;
-
-/** Whether a tag names what refers to a digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`) rather than a version. */
-export function isDerivedTag(tag: string): boolean {
-  return derivedTag.test(tag);
-}
 
 /** Milliseconds for which a tag's answer holds. */
 export function ttlOfTag(tag: string, tagTtl: number): number {

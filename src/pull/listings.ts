@@ -1,7 +1,9 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { parseManifest } from '../oci/manifest.ts';
 import { mediaTypes } from '../oci/media-types.ts';
-import type { Metadata, StoredListing } from '../store/metadata.ts';
+import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { Ranked } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
@@ -41,15 +43,25 @@ export class PullListings {
   readonly #metadata: Metadata;
   readonly #clock: Clock;
   readonly #absences: Absences;
+  readonly #changed: (key: RepositoryKey) => void;
   readonly #random: () => number;
   readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
   readonly #limit: number;
 
-  /** @param options.manifestSize the largest referrers index accepted, in bytes */
+  /**
+   * @param deps.changed is told of a repository of which a referrer became known
+   * @param options.manifestSize the largest referrers index accepted, in bytes
+   */
   constructor(
-    deps: { metadata: Metadata; clock: Clock; random: () => number },
+    deps: {
+      metadata: Metadata;
+      clock: Clock;
+      random: () => number;
+      changed?: (key: RepositoryKey) => void;
+    },
     options: { manifestSize: number },
   ) {
+    this.#changed = deps.changed ?? (() => undefined);
     this.#metadata = deps.metadata;
     this.#clock = deps.clock;
     this.#random = deps.random;
@@ -111,6 +123,7 @@ export class PullListings {
         );
         if (result.kind !== 'ok') return result;
         const { bytes, filtersApplied } = result.value;
+        await this.#noteReferrers(keyOf(target), digest, bytes);
         const suffix = filtersApplied === undefined ? '' : `${filtered}${filtersApplied}`;
         return { ...result, value: { body: bytes, mediaType: `${mediaTypes.ociIndex}${suffix}` } };
       },
@@ -123,6 +136,14 @@ export class PullListings {
   /** Aborts what is under way. */
   close(): void {
     this.#flights.close();
+  }
+
+  /** What is listed as referring to a digest may be read where that digest may. */
+  async #noteReferrers(key: RepositoryKey, subject: Digest, index: Buffer): Promise<void> {
+    const referrers = referrersOf(index);
+    if (referrers.length === 0) return;
+    await this.#metadata.putReferrers(key, subject, referrers);
+    this.#changed(key);
   }
 
   async #listing(
@@ -169,5 +190,16 @@ export class PullListings {
       if (isOutage(error) && stored !== undefined) return { listing: stored, outcome: 'stale' };
       throw error;
     }
+  }
+}
+
+/** The digests that an index lists; none of one that cannot be read, which is its reader's affair. */
+function referrersOf(index: Buffer): readonly Digest[] {
+  try {
+    const parsed = parseManifest(index, mediaTypes.ociIndex);
+    return parsed.kind === 'index' ? parsed.manifests.map(({ digest }) => digest) : [];
+  } catch (error) {
+    if (error instanceof OciError) return [];
+    throw error;
   }
 }

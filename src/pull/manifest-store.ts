@@ -2,9 +2,18 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { type Digest, digestAlgorithm } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
-import { type Descriptor, type Platform, parseManifest } from '../oci/manifest.ts';
+import { type Descriptor, parseManifest, platformText } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { ChildLink, Metadata, RepositoryKey, StoredManifest, TagRecord } from '../store/metadata.ts';
+import type {
+  ChildLink,
+  FoundBy,
+  Metadata,
+  RepositoryKey,
+  StoredManifest,
+  TagEvent,
+  TagRecord,
+  TagSighting,
+} from '../store/metadata.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
 const hotBytes = 32 * 1024 * 1024;
@@ -17,9 +26,21 @@ export class ManifestStore {
     sizeCalculation: ({ bytes }) => bytes.length + 512,
   });
   readonly #tags = new LRUCache<string, TagRecord>({ max: 20_000 });
+  readonly #changed: (key: RepositoryKey) => void;
+  readonly #moved: (key: RepositoryKey, move: TagEvent) => void;
 
-  constructor(deps: { metadata: Metadata }) {
+  /**
+   * @param deps.changed is told of a repository for which it became known what leads to which digest
+   * @param deps.moved is told of each tag that upstream moved
+   */
+  constructor(deps: {
+    metadata: Metadata;
+    changed?: (key: RepositoryKey) => void;
+    moved?: (key: RepositoryKey, move: TagEvent) => void;
+  }) {
     this.#metadata = deps.metadata;
+    this.#changed = deps.changed ?? (() => undefined);
+    this.#moved = deps.moved ?? (() => undefined);
   }
 
   /** A manifest from memory; `undefined` says nothing about the index. */
@@ -58,7 +79,7 @@ export class ManifestStore {
   async admit(
     key: RepositoryKey,
     received: { bytes: Buffer; mediaType: string; digestHint: Digest | undefined },
-    asked: { digest: Digest | undefined; tag: Tag | undefined; upstream: string; at: number },
+    asked: FoundBy & { readonly digest: Digest | undefined },
   ): Promise<StoredManifest> {
     const { bytes, mediaType, digestHint } = received;
     const digest = digestOf(bytes, asked.digest ?? digestHint);
@@ -70,22 +91,45 @@ export class ManifestStore {
         ? parsed.manifests.map((child) => link('manifest', child))
         : [link('config', parsed.config), ...parsed.layers.map((child) => link('layer', child))];
     if (parsed.subject !== undefined) children.push(link('subject', parsed.subject));
-    await this.#metadata.putManifest(key, manifest, children, asked);
+    const move = await this.#metadata.putManifest(key, manifest, children, asked);
     this.#manifests.set(nameOf(key, digest), manifest);
     if (asked.tag !== undefined) this.#tags.delete(nameOf(key, asked.tag));
+    this.#changed(key);
+    if (move?.old !== undefined) this.#moved(key, move);
     return manifest;
   }
 
-  /** Records that an upstream confirmed the tag. */
-  async touchTag(key: RepositoryKey, tag: Tag, at: number): Promise<void> {
-    await this.#metadata.touchTag(key, tag, at);
+  /** Records what an upstream says that a tag names. */
+  async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<void> {
+    const move = await this.#metadata.observeTag(key, tag, seen);
     this.#tags.delete(nameOf(key, tag));
+    if (move !== undefined) this.#moved(key, move);
+  }
+
+  /** Serves the tag as a stored manifest from now on; `false` when the repository has none of that digest. */
+  async setTag(
+    key: RepositoryKey,
+    tag: Tag,
+    to: { readonly digest: Digest; readonly action: 'locked' | 'rolled back'; readonly at: number },
+  ): Promise<boolean> {
+    const done = await this.#metadata.setTag(key, tag, to);
+    this.#tags.delete(nameOf(key, tag));
+    this.#changed(key);
+    return done;
+  }
+
+  /** Leaves a pinned tag to upstream again; `false` when it is not pinned. */
+  async releaseTag(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
+    const done = await this.#metadata.releaseTag(key, tag, at);
+    this.#tags.delete(nameOf(key, tag));
+    return done;
   }
 
   /** Forgets the tag, not what it named. */
   async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
     await this.#metadata.dropTag(key, tag);
     this.#tags.delete(nameOf(key, tag));
+    this.#changed(key);
   }
 }
 
@@ -101,8 +145,4 @@ function digestOf(bytes: Buffer, like: Digest | undefined): Digest {
 
 function link(role: ChildLink['role'], { digest, size, mediaType, platform }: Descriptor): ChildLink {
   return { role, digest, size, mediaType, platform: platform && platformText(platform) };
-}
-
-function platformText({ os, architecture, variant }: Platform): string {
-  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }

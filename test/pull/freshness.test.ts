@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isDerivedTag, isFresh, ttlOfTag } from '../../src/pull/freshness.ts';
+import { isDerivedTag } from '../../src/oci/reference.ts';
+import { isFresh, ttlOfTag } from '../../src/pull/freshness.ts';
 
 const time = fc.integer({ min: 0, max: 2 ** 45 });
 const ttl = fc.integer({ min: 0, max: 2 ** 40 });

@@ -1,0 +1,193 @@
+import { availableParallelism } from 'node:os';
+import type { Config } from '../config/config.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { type Metrics, openMetrics } from '../lib/metrics.ts';
+import { Admission } from '../pull/admission.ts';
+import { PullBlobs } from '../pull/blobs.ts';
+import { FillWorkers } from '../pull/fill-workers.ts';
+import { Fills } from '../pull/fills.ts';
+import { HedgeBudget } from '../pull/hedge-budget.ts';
+import { PullListings } from '../pull/listings.ts';
+import { ManifestStore } from '../pull/manifest-store.ts';
+import { PullManifests } from '../pull/manifests.ts';
+import { Namespaces } from '../pull/namespaces.ts';
+import type { Registry } from '../pull/registry.ts';
+import { TagOperations } from '../pull/tag-operations.ts';
+import { UpstreamWatch } from '../pull/upstream-watch.ts';
+import { VerifiedDownloads } from '../pull/verified-downloads.ts';
+import { DiskBlobStore } from '../store/disk-blob-store.ts';
+import { FillFiles } from '../store/fill-files.ts';
+import { type Layout, storageLayout } from '../store/layout.ts';
+import type { Metadata } from '../store/metadata.ts';
+import { SqliteMetadata } from '../store/sqlite-metadata.ts';
+import type { OnClose } from './lifetime.ts';
+import { lockOf, rulesOf } from './policy.ts';
+import { bandwidthBudgets, buildRegistries, watchUpstreams } from './upstreams.ts';
+
+/** What everything is built with. */
+export type Surroundings = { readonly log: Log; readonly clock: Clock; readonly random: () => number };
+
+/** All of a server but its sockets: the storage, the upstreams, and what is pulled through them. */
+export type Core = {
+  readonly metrics: Metrics;
+  readonly layout: Layout;
+  readonly metadata: Metadata;
+  readonly registries: readonly Registry[];
+  readonly namespaces: Namespaces;
+  readonly admission: Admission;
+  readonly manifests: PullManifests;
+  readonly listings: PullListings;
+  readonly blobs: PullBlobs;
+  readonly tags: TagOperations;
+};
+
+/** Milliseconds that a download goes on without a reader. */
+const fillPatience = 15 * 60_000;
+
+/** Bytes that a blob of undeclared size may have. */
+const largestBlob = 64 * 1024 ** 3;
+
+/** Milliseconds after which the rest of an interrupted download is not worth resuming. */
+const staleFill = 24 * 3600_000;
+
+/** Opens the storage and builds what works with it. */
+export async function openCore(config: Config, around: Surroundings, onClose: OnClose): Promise<Core> {
+  const { log, clock, random } = around;
+  const metrics = openMetrics();
+  onClose(() => metrics.close());
+
+  const layout = storageLayout(config.storage.path);
+  const metadata = SqliteMetadata.open(layout.index);
+  onClose(() => metadata.close());
+  const files = new FillFiles(layout);
+  const removed = await files.prepare(clock.now() - staleFill);
+  if (removed > 0) log.info({ removed }, 'leftovers of interrupted downloads removed');
+
+  const registries = buildRegistries(config, { log, clock, metrics, random });
+  onClose(async () => {
+    await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
+  });
+  const watch = new UpstreamWatch({ registries, metadata, clock, log, random });
+  await watch.start();
+  onClose(() => watch.close());
+  watchUpstreams(registries, metrics);
+
+  const hedgeBudget = new HedgeBudget();
+  const hedges = metrics.counter(
+    'entrepot_hedges_total',
+    'Second requests sent because the first was late.',
+    [],
+  );
+  const blobStore = new DiskBlobStore(layout);
+  const fills = openFills(
+    config,
+    { ...around, metrics, metadata, files, blobs: blobStore, hedgeBudget, hedged: () => hedges({}) },
+    onClose,
+  );
+
+  const lock = lockOf(config.policy);
+  const rules = rulesOf(config.policy, lock);
+  const admission = new Admission({ rules, metadata, lock }, { digests: config.policy.digests });
+  const moves = metrics.counter('entrepot_tag_moves_total', 'Tags that upstream moved to another digest.', [
+    'registry',
+  ]);
+  const store = new ManifestStore({
+    metadata,
+    changed: (key) => admission.changed(key),
+    moved: ({ registry, repository }, { tag, old, new: digest, upstream }) => {
+      moves({ registry });
+      log.warn({ image: `${registry}/${repository}`, tag, old, new: digest, upstream }, 'tag moved upstream');
+    },
+  });
+  const { manifestSize } = config.limits;
+  const manifests = new PullManifests(
+    { store, clock, log, random, hedging: { budget: hedgeBudget, hedged: () => hedges({}) } },
+    { manifestSize },
+  );
+  onClose(() => manifests.close());
+  const listings = new PullListings(
+    { metadata, clock, random, changed: (key) => admission.changed(key) },
+    { manifestSize },
+  );
+  onClose(() => listings.close());
+  const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock, random });
+  onClose(() => blobs.close());
+  const namespaces = new Namespaces(registries, {
+    aliases: aliasesOf(config),
+    defaultRegistry: config.defaultRegistry,
+  });
+  const tags = new TagOperations({ namespaces, manifests, store, metadata, clock });
+  return {
+    metrics,
+    layout,
+    metadata,
+    registries,
+    namespaces,
+    admission,
+    manifests,
+    listings,
+    blobs,
+    tags,
+  };
+}
+
+function openFills(
+  config: Config,
+  deps: Surroundings & {
+    metrics: Metrics;
+    metadata: Metadata;
+    files: FillFiles;
+    blobs: DiskBlobStore;
+    hedgeBudget: HedgeBudget;
+    hedged: () => void;
+  },
+  onClose: OnClose,
+): Fills {
+  const { metrics, log, clock, random, hedgeBudget, hedged } = deps;
+  const workers = new FillWorkers({ threads: Math.max(2, Math.min(4, availableParallelism())) });
+  onClose(() => workers.close());
+  const ended = metrics.counter('entrepot_fills_total', 'Downloads that ended, by how.', ['result']);
+  const stored = metrics.counter('entrepot_fill_bytes_total', 'Bytes downloaded and stored.', []);
+  const distrusted = metrics.counter('entrepot_distrusted_total', 'Blobs that an upstream sent wrong.', [
+    'upstream',
+  ]);
+  const downloads = new VerifiedDownloads(
+    {
+      log,
+      random,
+      hedges: hedgeBudget,
+      budgets: bandwidthBudgets(config),
+      hedged,
+      distrusted: (upstream) => distrusted({ upstream }),
+    },
+    { patience: { rounds: 4, pause: 250 } },
+  );
+  const fills = new Fills(
+    {
+      blobs: deps.blobs,
+      files: deps.files,
+      metadata: deps.metadata,
+      workers,
+      downloads,
+      clock,
+      log,
+      ended: ({ result, bytes }) => {
+        ended({ result });
+        if (result === 'stored') stored({}, bytes);
+      },
+    },
+    { patience: fillPatience, sizeLimit: largestBlob, concurrency: config.limits.connections },
+  );
+  onClose(() => fills.close());
+  metrics.gauge('entrepot_fills_active', 'Downloads under way.', () => fills.active);
+  return fills;
+}
+
+function aliasesOf(config: Config): ReadonlyMap<string, string> {
+  return new Map(
+    Object.entries(config.registries).flatMap(([name, { hosts }]) =>
+      hosts.map((host) => [host, name] as const),
+    ),
+  );
+}

@@ -1,0 +1,77 @@
+import type { Config } from '../config/config.ts';
+import { Authenticator } from '../http/authenticate.ts';
+import { Gatekeeper } from '../http/gatekeeper.ts';
+import { parseTag, type Reference } from '../oci/reference.ts';
+import { Access, type Grant } from '../policy/access.ts';
+import { HtpasswdFile } from '../policy/htpasswd.ts';
+import { LoginThrottle } from '../policy/login-throttle.ts';
+import { Passwords } from '../policy/passwords.ts';
+import { Tokens } from '../policy/tokens.ts';
+import { type MayPull, Passthrough } from '../pull/passthrough.ts';
+import { keyOf, type ResolvedRepository } from '../pull/registry.ts';
+import { askAboutLogin } from '../pull/upstream-logins.ts';
+import type { Metadata } from '../store/metadata.ts';
+import { readOrMakeSecret } from '../store/secret-file.ts';
+import type { Core, Surroundings } from './core.ts';
+import type { OnClose } from './lifetime.ts';
+
+/** Who gets in, and how they prove who they are. */
+export type Doors = {
+  readonly access: Access;
+  readonly authenticator: Authenticator;
+  readonly gatekeeper: Gatekeeper;
+  readonly tokens: Tokens;
+};
+
+/** Bytes of the key that tokens are signed with. */
+const tokenKeyLength = 32;
+
+/** Builds what decides about users. */
+export async function openDoors(
+  config: Config,
+  { metrics, layout, metadata }: Core,
+  { log, clock }: Surroundings,
+  onClose: OnClose,
+): Promise<Doors> {
+  const { access: wanted } = config;
+  const users = Object.entries(wanted.users);
+  const logins = metrics.counter('entrepot_logins_total', 'Passwords that were compared, by the result.', [
+    'result',
+  ]);
+  const throttle = new LoginThrottle({ clock });
+  const file =
+    wanted.htpasswd === undefined ? undefined : await HtpasswdFile.open({ clock, log }, wanted.htpasswd);
+  const passwords = new Passwords(
+    { clock, log, throttle, file, ended: (result) => logins({ result }) },
+    {
+      hashes: new Map(
+        users.flatMap(([name, user]) => (user.passwordHash ? [[name, user.passwordHash]] : [])),
+      ),
+    },
+  );
+  onClose(() => passwords.close());
+  const access = new Access({
+    anonymous: wanted.anonymous,
+    users: new Map(users.map(([name, { grants }]): [string, readonly Grant[]] => [name, grants])),
+    others: wanted.htpasswdGrants,
+  });
+  const key = await readOrMakeSecret(layout.tokenKey, tokenKeyLength);
+  const tokens = new Tokens({ clock }, { key });
+  const authenticator = new Authenticator({ passwords, tokens }, { passthrough: wanted.passthrough });
+  const passthrough = wanted.passthrough
+    ? new Passthrough({ clock, throttle, mayPull: askAboutLogin })
+    : undefined;
+  if (passthrough !== undefined) onClose(() => passthrough.close());
+  const gatekeeper = new Gatekeeper(
+    { access, authenticator, passthrough },
+    { loginHosts: wanted.loginHosts, realm: wanted.realm },
+  );
+  return { access, authenticator, gatekeeper, tokens };
+}
+
+/** A manifest to ask about where none is named: rights are a repository's. */
+async function knownTag(metadata: Metadata, target: ResolvedRepository): Promise<Reference | undefined> {
+  const [name] = await metadata.tags(keyOf(target));
+  const tag = name === undefined ? undefined : parseTag(name);
+  return tag && { kind: 'tag', tag };
+}

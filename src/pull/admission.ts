@@ -1,0 +1,195 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
+import { isDerivedTag, subjectOfTag, type Tag } from '../oci/reference.ts';
+import type { PolicyDecision, PolicyDenial, PolicyRules } from '../policy/rules.ts';
+import type { Lead, Metadata, RepositoryKey } from '../store/metadata.ts';
+import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
+import { freely, type TagTerms } from './tag-terms.ts';
+
+/** What content asked for by digest needs: an allowed tag that led to it, leave for its repository, or one now. */
+export type DigestPolicy = 'provenance' | 'allow' | 'deny';
+
+/** Whether something may be served, and how. */
+export type Admitted =
+  | {
+      readonly kind: 'allow';
+      readonly terms: TagTerms;
+      /** False for a tag whose digest may yet be refused. */
+      readonly certain: boolean;
+    }
+  | Denied;
+
+/** A refusal; `message` says which rule, why, and what would be allowed. */
+export type Denied = { readonly kind: 'deny'; readonly message: string };
+
+/** Digests of one repository whose decision is remembered. */
+const rememberedDigests = 5_000;
+
+/** Signatures of signatures: nobody means deeper ones. */
+const deepest = 3;
+
+/** What fixes the digest of tags, beyond the rules. */
+export type Lock = { digest(image: string, tag: string): Digest | undefined };
+
+/** A digest that no rule names. */
+const unnamed = `sha256:${'0'.repeat(64)}` as Digest;
+
+const freelyAdmitted: Admitted = { kind: 'allow', terms: freely, certain: true };
+
+/**
+ * Applies the policy to what is asked for, however it is named: a tag by the rules, a digest by the tags that are
+ * known to have led to it, a derived tag (a signature) by the digest that it is about.
+ */
+export class Admission {
+  readonly #rules: PolicyRules;
+  readonly #metadata: Metadata;
+  readonly #lock: Lock;
+  readonly #digests: DigestPolicy;
+  readonly #allowed = new LRUCache<string, Admitted>({ max: 20_000 });
+  readonly #decided = new LRUCache<string, Map<Digest, PolicyDecision>>({ max: 5_000 });
+
+  constructor(
+    deps: { rules: PolicyRules; metadata: Metadata; lock: Lock },
+    options: { digests: DigestPolicy },
+  ) {
+    this.#rules = deps.rules;
+    this.#metadata = deps.metadata;
+    this.#lock = deps.lock;
+    this.#digests = options.digests;
+  }
+
+  /**
+   * Decides about a tag. `digest` is what it turned out to name; without it the answer may be uncertain, where a rule
+   * is about digests, and is to be asked for again once the digest is known.
+   */
+  tag(target: ResolvedRepository, tag: Tag, digest?: Digest): Admitted | Promise<Admitted> {
+    const image = imageName(target);
+    if (isDerivedTag(tag)) return this.#derived(target, tag);
+    const name = `${image}:${tag}`;
+    const known = digest === undefined ? this.#allowed.get(name) : undefined;
+    if (known !== undefined) return known;
+    const locked = this.#lock.digest(image, tag);
+    const decision = this.#rules.tag(image, tag, digest ?? locked);
+    if (decision.kind === 'deny') return this.#explain(target, decision.message);
+    if (decision.kind === 'undecided') return this.#uncertain(target, tag);
+    const { pin, minAge } = decision;
+    const admitted: Admitted = { kind: 'allow', terms: { locked, pin, minAge }, certain: true };
+    if (digest === undefined) this.#allowed.set(name, admitted);
+    return admitted;
+  }
+
+  /** Decides about a manifest or blob that is asked for by digest. */
+  digest(target: ResolvedRepository, digest: Digest): Admitted | Promise<Admitted> {
+    const image = imageName(target);
+    if (this.#rules.whole(image)) return freelyAdmitted;
+    if (this.#digests === 'allow') return this.repository(target);
+    const known = this.#decided.get(image)?.get(digest);
+    if (known?.kind === 'allow') return freelyAdmitted;
+    return this.#judge(target, digest);
+  }
+
+  /** Decides about a repository as such: what is listed of it. */
+  repository(target: ResolvedRepository): Admitted | Promise<Admitted> {
+    const decision = this.#rules.repository(imageName(target));
+    return decision.kind === 'allow' ? freelyAdmitted : this.#explain(target, decision.message);
+  }
+
+  /** Whether a tag may be shown in a list. */
+  lists(target: ResolvedRepository, tag: string): boolean {
+    if (isDerivedTag(tag)) return true;
+    const image = imageName(target);
+    return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
+  }
+
+  /** Forgets what was decided about a repository's digests: something else is known to lead to them. */
+  changed({ registry, repository }: RepositoryKey): void {
+    this.#decided.delete(`${registry}/${repository}`);
+  }
+
+  /**
+   * A tag whose digest decides. What it is served as says whether it stays; it is left for another digest after
+   * the time that is asked for with either.
+   */
+  async #uncertain(target: ResolvedRepository, tag: Tag): Promise<Admitted> {
+    const image = imageName(target);
+    const record = await this.#metadata.tag(keyOf(target), tag);
+    const served = this.#rules.tag(image, tag, record?.digest ?? unnamed);
+    const other = this.#rules.tag(image, tag, unnamed);
+    const terms = {
+      locked: undefined,
+      pin: served.kind === 'allow' && served.pin,
+      minAge: Math.max(ageOf(served), ageOf(other)),
+    };
+    return { kind: 'allow', terms, certain: false };
+  }
+
+  async #derived(target: ResolvedRepository, tag: Tag): Promise<Admitted> {
+    const subject = subjectOfTag(tag);
+    if (subject !== undefined) return this.digest(target, subject);
+    return this.#rules.whole(imageName(target))
+      ? freelyAdmitted
+      : {
+          kind: 'deny',
+          message: `policy: ${imageName(target)}:${tag} is denied: what it refers to is not known`,
+        };
+  }
+
+  async #judge(target: ResolvedRepository, digest: Digest): Promise<Admitted> {
+    const image = imageName(target);
+    const decided = this.#decidedOf(image);
+    const decision = decided.get(digest) ?? (await this.#decide(target, digest, deepest));
+    if (decided.size >= rememberedDigests) decided.clear();
+    decided.set(digest, decision);
+    return decision.kind === 'allow' ? freelyAdmitted : this.#explain(target, decision.message);
+  }
+
+  /** The map that later changes detach: a decision that was under way then is not remembered. */
+  #decidedOf(image: string): Map<Digest, PolicyDecision> {
+    const known = this.#decided.get(image);
+    if (known !== undefined) return known;
+    const made = new Map<Digest, PolicyDecision>();
+    this.#decided.set(image, made);
+    return made;
+  }
+
+  /** A digest is allowed when one way to it is, or what a signature that leads to it is about. */
+  async #decide(target: ResolvedRepository, digest: Digest, depth: number): Promise<PolicyDecision> {
+    const image = imageName(target);
+    const leads = await this.#metadata.leadsTo(keyOf(target), digest, {
+      current: this.#digests === 'deny',
+      noted: this.#rules.named(image),
+    });
+    const decision = this.#byLeads(image, digest, leads);
+    if (decision.kind === 'allow' || depth === 0) return decision;
+    for (const tag of new Set(leads.map((lead) => lead.tag))) {
+      if (tag === undefined) continue;
+      const subject = subjectOfTag(tag);
+      if (subject === undefined || subject === digest) continue;
+      const about = await this.#decide(target, subject, depth - 1);
+      if (about.kind === 'allow') return about;
+    }
+    return decision;
+  }
+
+  /** Each way is judged by itself: that one is denied says nothing about the others. */
+  #byLeads(image: string, digest: Digest, leads: readonly Lead[]): PolicyDecision {
+    let denial: PolicyDenial | undefined;
+    const named = leads.filter(({ tag }) => tag !== undefined && !isDerivedTag(tag));
+    const others = leads.filter((lead) => !named.includes(lead)).map((lead) => ({ ...lead, tag: undefined }));
+    for (const { tag, from, noted } of [...named, ...others]) {
+      const decision = this.#rules.digest(image, digest, tag === undefined ? [] : [tag], [from, ...noted]);
+      if (decision.kind === 'allow') return decision;
+      if (denial === undefined || (denial.rule === undefined && tag !== undefined)) denial = decision;
+    }
+    return denial ?? this.#rules.digest(image, digest, []);
+  }
+
+  async #explain(target: ResolvedRepository, message: string): Promise<Denied> {
+    const known = await this.#metadata.tags(keyOf(target));
+    return { kind: 'deny', message: `${message} ${this.#rules.remedy(imageName(target), known)}` };
+  }
+}
+
+function ageOf(decision: PolicyDecision): number {
+  return decision.kind === 'allow' ? decision.minAge : 0;
+}

@@ -1,0 +1,148 @@
+import { delay } from '../lib/abort.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { IntegrityError, type OciError } from '../oci/errors.ts';
+import { type Reference, referenceText, type Tag } from '../oci/reference.ts';
+import type { StoredManifest } from '../store/metadata.ts';
+import type { UpstreamClient } from '../upstream/client.ts';
+import { type ManifestHead, UpstreamError, type UpstreamResult } from '../upstream/result.ts';
+import { Absences } from './absences.ts';
+import { type Asked, askInOrder, type Hedging, inContentOrder, inTagOrder } from './ask.ts';
+import type { ManifestStore } from './manifest-store.ts';
+import { retryAfterOf, type Verdict, verdictError } from './outcomes.ts';
+import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
+
+/** An upstream failure that comes within this many milliseconds is tried once more before the client is told. */
+const quickFailure = 2_000;
+
+/** How long an unreachable upstream is not asked again for what is not cached: one client's burst of retries. */
+const burst = 1_000;
+
+/** Pause before that second try, in milliseconds. */
+const retryPause = 250;
+
+/** What a manifest fetch works with. */
+export type ManifestFetchDeps = {
+  readonly store: ManifestStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  readonly hedging?: Hedging;
+};
+
+/** Asks upstreams about manifests, keeps what they send, and remembers for a while what they do not have. */
+export class ManifestFetch {
+  readonly #deps: ManifestFetchDeps;
+  readonly #limit: number;
+  readonly #absences: Absences;
+
+  /** @param options.manifestSize the largest manifest accepted, in bytes */
+  constructor(deps: ManifestFetchDeps, options: { manifestSize: number }) {
+    this.#deps = deps;
+    this.#limit = options.manifestSize;
+    this.#absences = new Absences({ clock: deps.clock });
+  }
+
+  /** The failure that is still remembered for a reference. */
+  recall(target: ResolvedRepository, reference: Reference): Error | undefined {
+    return this.#absences.recall(fetchKey(target, reference));
+  }
+
+  /** Remembers a failure for `ttl` milliseconds. */
+  remember(target: ResolvedRepository, reference: Reference, error: OciError, ttl: number): void {
+    this.#absences.remember(fetchKey(target, reference), error, ttl);
+  }
+
+  /** The error that a verdict comes to, remembered; `whileDown` milliseconds where it is "cannot be reached". */
+  refuse(target: ResolvedRepository, reference: Reference, verdict: Verdict, whileDown: number): OciError {
+    const what = `${imageName(target)}${reference.kind === 'tag' ? ':' : '@'}${referenceText(reference)}`;
+    const error = verdictError(verdict, what, 'MANIFEST_UNKNOWN');
+    const { negativeTtl } = target.registry;
+    const named = retryAfterOf(verdict);
+    const limited = named === undefined ? negativeTtl : Math.min(named * 1000, negativeTtl);
+    const ttl = { missing: negativeTtl, denied: negativeTtl, limited, unavailable: whileDown }[verdict.kind];
+    this.remember(target, reference, error, ttl);
+    return error;
+  }
+
+  /** What the registry's upstreams say that a tag names. */
+  head(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Asked<ManifestHead>> {
+    return askInOrder(
+      inTagOrder(target.registry.upstreams),
+      (upstream, own) => upstream.headManifest(target.repository, { kind: 'tag', tag }, own),
+      signal,
+    );
+  }
+
+  /**
+   * Fetches a manifest, verifies it and keeps it.
+   * @param named the tag that is served as it from then on
+   * @throws OciError as `PullManifests.pull` does
+   */
+  async get(
+    target: ResolvedRepository,
+    reference: Reference,
+    named: Tag | undefined,
+    signal: AbortSignal,
+  ): Promise<{ manifest: StoredManifest; upstream: string }> {
+    const { clock, random, hedging } = this.#deps;
+    const { upstreams } = target.registry;
+    const order = () =>
+      reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, random);
+    const started = clock.now();
+    const ask = (upstream: UpstreamClient, own: AbortSignal) =>
+      this.#getFrom(upstream, target, reference, named, own);
+    const second = reference.kind === 'digest' ? hedging : undefined;
+    let answer = await askInOrder(order(), ask, signal, second);
+    if (
+      answer.kind === 'refused' &&
+      answer.verdict.kind === 'unavailable' &&
+      clock.now() - started < quickFailure
+    ) {
+      await delay(retryPause, signal);
+      answer = await askInOrder(order(), ask, signal, second);
+    }
+    if (answer.kind === 'refused') throw this.refuse(target, reference, answer.verdict, burst);
+    this.#absences.forget(fetchKey(target, reference));
+    return { manifest: answer.value, upstream: answer.upstream };
+  }
+
+  async #getFrom(
+    upstream: UpstreamClient,
+    target: ResolvedRepository,
+    reference: Reference,
+    named: Tag | undefined,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<StoredManifest>> {
+    const { store, clock, log } = this.#deps;
+    const got = await upstream.getManifest(target.repository, reference, this.#limit, signal);
+    if (got.kind !== 'ok') return got;
+    const asked = {
+      digest: reference.kind === 'digest' ? reference.digest : undefined,
+      tag: named,
+      upstream: upstream.name,
+      at: clock.now(),
+    };
+    try {
+      const manifest = await store.admit(keyOf(target), got.value, asked);
+      return { kind: 'ok', value: manifest, upstream: upstream.name };
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error;
+      log.warn(
+        { image: imageName(target), upstream: upstream.name, ...error },
+        'manifest of a wrong digest refused',
+      );
+      const cause = new UpstreamError(`it sent a manifest whose digest is ${error.found}`, {
+        upstream: upstream.name,
+        op: 'get-manifest',
+        cause: error,
+      });
+      return { kind: 'unavailable', upstream: upstream.name, cause };
+    }
+  }
+}
+
+/** What a fetch is shared and remembered by. */
+export function fetchKey(target: ResolvedRepository, reference: Reference): string {
+  return `${imageName(target)} ${referenceText(reference)}`;
+}
