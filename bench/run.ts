@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { coldBlob } from './cold-blob.ts';
 import { coldSmall } from './cold-small.ts';
 import { firstByte } from './first-byte.ts';
+import { guardedManifest } from './guarded-manifest.ts';
 import type { Benchmark } from './harness/bench.ts';
 import { writeDocs } from './harness/docs.ts';
 import { entrepotExists } from './harness/entrepot.ts';
@@ -15,6 +16,7 @@ import { upstreams } from './upstreams.ts';
 
 const benchmarks: readonly Benchmark[] = [
   hotManifest,
+  guardedManifest,
   hotBlob,
   coldSmall,
   coldBlob,

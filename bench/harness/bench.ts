@@ -1,5 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { entrepotExists, startEntrepot } from './entrepot.ts';
 import type { Image } from './images.ts';
 import type { Gate, Origin } from './origin.ts';
@@ -34,6 +36,8 @@ export type Cache = {
   server: Server;
   gate: Gate;
   roads: readonly Road[];
+  /** Resolves when the blob is in the cache's storage under its final name: verified, and a hit from then on. */
+  stored(digest: string): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -52,9 +56,11 @@ export async function startCache(
     logging?: RegistryLogging;
     roads?: readonly RoadOptions[];
     maxConnections?: number;
+    /** Further lines of entrepot's configuration. */
+    config?: string;
   } = {},
 ): Promise<Cache> {
-  const { bytesPerSecond, logging = 'error', maxConnections } = options;
+  const { bytesPerSecond, logging = 'error', maxConnections, config } = options;
   const gate = await bench.origin.gate(bytesPerSecond === undefined ? {} : { bytesPerSecond });
   const storage = bench.sandbox.path(name);
   mkdirSync(storage);
@@ -69,6 +75,7 @@ export async function startCache(
           upstreams,
           logLevel,
           ...(maxConnections !== undefined && { maxConnections }),
+          ...(config !== undefined && { config }),
         })
       : await startDockerRegistry(bench.sandbox, { storage, upstream: upstreams[0] ?? gate.url, logging });
   return {
@@ -76,6 +83,12 @@ export async function startCache(
     server,
     gate,
     roads,
+    stored: async (digest) => {
+      const file = join(storage, storedPath[name](digest.replace('sha256:', '')));
+      for (const deadline = Date.now() + 60_000; !existsSync(file); await pause(5)) {
+        if (Date.now() > deadline) throw new Error(`${name} has not stored ${digest}`);
+      }
+    },
     close: async () => {
       await server.stop();
       for (const road of roads) await road.stop();
@@ -84,6 +97,12 @@ export async function startCache(
     },
   };
 }
+
+/** Where each cache keeps a whole blob, by the hex of its SHA-256. */
+const storedPath: Readonly<Record<CacheName, (hex: string) => string>> = {
+  entrepot: (hex) => `blobs/sha256/${hex.slice(0, 2)}/${hex}`,
+  'docker-registry': (hex) => `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`,
+};
 
 /** The image with the one large layer. */
 export const bigImage = (bench: Bench): Promise<Image> =>

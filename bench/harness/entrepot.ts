@@ -20,6 +20,8 @@ export async function startEntrepot(
     logLevel: 'info' | 'warn';
     /** The default when left out. */
     maxConnections?: number;
+    /** Further lines of the configuration; with `tls:` among them the server is reached over https. */
+    config?: string;
   },
 ): Promise<Server> {
   const port = await freePort();
@@ -33,7 +35,9 @@ export async function startEntrepot(
     `storage: {path: ${options.storage}}`,
     `registries: {docker.io: {upstreams: [${upstreams.join(', ')}], tagTtl: 5m}}`,
     `log: {level: ${options.logLevel}, format: json}`,
+    options.config ?? '',
   ];
+  const scheme = options.config?.includes('tls:') ? 'https' : 'http';
   writeFileSync(config, `${lines.join('\n')}\n`);
   const nodeArgs = (process.env['BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean);
   return sandbox.start({
@@ -41,6 +45,7 @@ export async function startEntrepot(
     command: join(project, 'node_modules/.bin/node'),
     // The flag of `npm start`, of the installed command and of the container image.
     args: ['--max-semi-space-size=4', ...nodeArgs, entry, 'serve', '--config', config],
-    url: `http://127.0.0.1:${port}`,
+    url: `${scheme}://127.0.0.1:${port}`,
+    readyPath: '/livez',
   });
 }

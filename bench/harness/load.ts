@@ -50,8 +50,9 @@ export async function downloadAll(urls: readonly string[], parallel: number): Pr
 }
 
 /** Fetches a manifest by tag, as every client does first: only then may a proxy hand out its blobs. */
-export async function fetchManifest(base: string, image: Image): Promise<void> {
-  await run('curl', ['-sS', '--fail-with-body', '-H', `Accept: ${manifestType}`, base + manifestPath(image)]);
+export async function fetchManifest(base: string, image: Image, authorization?: string): Promise<void> {
+  const headers = ['-H', `Accept: ${manifestType}`, ...authorized(authorization)];
+  await run('curl', ['-ksS', '--fail-with-body', ...headers, base + manifestPath(image)]);
 }
 
 /** Downloads a blob and compares its SHA-256; returns the fault, or nothing. */
@@ -62,12 +63,17 @@ export async function verify(party: string, base: string, image: Image, blob: Bl
   return digest === blob.digest ? [] : [`${party} served ${digest} for ${blob.digest}`];
 }
 
+function authorized(authorization: string | undefined): string[] {
+  return authorization === undefined ? [] : ['-H', `Authorization: ${authorization}`];
+}
+
 /** What wrk saw: requests per second and how many answers were not 2xx or 3xx. */
 export type WrkResult = { requestsPerSecond: number; bad: number };
 
 /** One wrk thread with 32 connections for `seconds` (whole). */
-export async function wrk(url: string, seconds: number): Promise<WrkResult> {
-  const args = ['-t1', '-c32', `-d${seconds}s`, '-H', `Accept: ${manifestType}`, url];
+export async function wrk(url: string, seconds: number, authorization?: string): Promise<WrkResult> {
+  const headers = ['-H', `Accept: ${manifestType}`, ...authorized(authorization)];
+  const args = ['-t1', '-c32', `-d${seconds}s`, ...headers, url];
   const output = await run('wrk', args);
   const bad = /Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? '0';
   const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(output);

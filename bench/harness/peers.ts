@@ -8,11 +8,18 @@ export type RegistryLogging = 'access' | 'error';
 /** A Debian docker-registry: a pull-through cache of `upstream`, or without one a plain registry. */
 export async function startDockerRegistry(
   sandbox: Sandbox,
-  options: { storage: string; upstream?: string; logging: RegistryLogging },
+  options: {
+    storage: string;
+    upstream?: string;
+    logging: RegistryLogging;
+    /** Paths of a certificate with its key, and of an htpasswd file: serve TLS, to those users only. */
+    guard?: { cert: string; key: string; htpasswd: string };
+  },
 ): Promise<Server> {
   const port = await freePort();
   const config = sandbox.path('docker-registry.yaml');
   const quiet = options.logging === 'error';
+  const { guard } = options;
   const lines = [
     'version: 0.1',
     `log: {level: ${quiet ? 'error' : 'info'}, accesslog: {disabled: ${quiet}}}`,
@@ -20,7 +27,8 @@ export async function startDockerRegistry(
     '  cache: {blobdescriptor: inmemory}',
     `  filesystem: {rootdirectory: ${options.storage}}`,
     '  delete: {enabled: true}',
-    `http: {addr: "127.0.0.1:${port}"}`,
+    `http: {addr: "127.0.0.1:${port}"${guard ? `, tls: {certificate: ${guard.cert}, key: ${guard.key}}` : ''}}`,
+    ...(guard ? [`auth: {htpasswd: {realm: bench, path: ${guard.htpasswd}}}`] : []),
     ...(options.upstream === undefined ? [] : [`proxy: {remoteurl: "${options.upstream}"}`]),
   ];
   writeFileSync(config, `${lines.join('\n')}\n`);
@@ -28,7 +36,7 @@ export async function startDockerRegistry(
     name: 'docker-registry',
     command: 'docker-registry',
     args: ['serve', config],
-    url: `http://127.0.0.1:${port}`,
+    url: `${guard ? 'https' : 'http'}://127.0.0.1:${port}`,
     env: { OTEL_TRACES_EXPORTER: 'none' },
   });
 }
