@@ -38,6 +38,12 @@ export class ControlServer {
       { requestTimeout: 0, headersTimeout: 0 },
       getRequestListener(deps.routes.fetch, { overrideGlobalObjects: false }),
     );
+    // A kept connection would otherwise hold the server up until the drain time is over.
+    this.#server.on('request', (_, outgoing) => {
+      outgoing.once('close', () => {
+        if (!this.#server.listening) setImmediate(() => this.#server.closeIdleConnections());
+      });
+    });
   }
 
   /**

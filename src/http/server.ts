@@ -59,6 +59,10 @@ export class HttpServer {
     const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
     const listener = (incoming: IncomingMessage, outgoing: ServerResponse) => {
       if (this.#draining) outgoing.setHeader('Connection', 'close');
+      // An answer that began before the draining did has promised to keep its connection.
+      outgoing.once('close', () => {
+        if (this.#draining) setImmediate(() => this.#server.closeIdleConnections());
+      });
       if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
       else void operations(incoming, outgoing);
     };

@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest';
+import http from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { expect, onTestFinished, test } from 'vitest';
 import { blobPath, coldLayer, manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
@@ -46,6 +48,25 @@ async function refused(url: string): Promise<void> {
 test('without anything to do it stops at once', async () => {
   const { proxy } = await processScene(10);
   expect(await proxy.kill('SIGTERM')).toBe(0);
+});
+
+test('a connection that its client would keep does not hold the stop up', async () => {
+  const { upstream, proxy, layer, path, downloads } = await coldLayer(12_000_000, {
+    server: { drainTimeout: 3_600_000 },
+    allowFills: true,
+  });
+  const stall = upstream.script({ match: downloads, stallAt: 8_000_000 });
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    http.get(`${proxy.url}${path}`, { agent }, resolve).on('error', reject);
+  });
+  await stall.reached();
+  const closed = proxy.close();
+  stall.release();
+  const received = await buffer(answer);
+  expect(received.length).toBe(layer.bytes.length);
+  await closed;
 });
 
 test('a pull that takes longer than the drain time is cut, and the rest is kept for the next start', async () => {
