@@ -95,10 +95,13 @@ function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
 
 const decisive = ['schemaVersion', 'mediaType', 'manifests', 'layers', 'config', 'subject'];
 
-/** Clients written in Go match keys whatever their case: for them `Layers` is `layers`. */
+/**
+ * Clients written in Go match keys whatever their case: for them `Layers` is `layers`, and so is one with the long s
+ * (U+017F), whose upper case is an ordinary S.
+ */
 function refuseLookAlikes(document: Readonly<Record<string, unknown>>): void {
   for (const key of Object.keys(document)) {
-    const meant = decisive.find((name) => name.toLowerCase() === key.toLowerCase());
+    const meant = decisive.find((name) => name.toLowerCase() === key.toUpperCase().toLowerCase());
     if (meant !== undefined && meant !== key) {
       throw invalid(`its key "${meant}" is written in another case, which clients read differently`);
     }

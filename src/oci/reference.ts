@@ -58,7 +58,7 @@ export function referrersTag(digest: Digest): Tag {
   return `${algorithm.slice(0, 32)}-${hex.slice(0, 64)}` as Tag;
 }
 
-const derivedTagPattern = /^sha(256|512)-([0-9a-f]{64})/;
+const derivedTagPattern = /^sha(256|512)-([0-9a-f]{64})(?:\.[a-z]+)?$/;
 
 /** Whether a tag names what refers to a digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`) rather than a version. */
 export function isDerivedTag(tag: string): boolean {
