@@ -58,9 +58,10 @@ export async function openDoors(
   const key = await readOrMakeSecret(layout.tokenKey, tokenKeyLength);
   const tokens = new Tokens({ clock }, { key });
   const authenticator = new Authenticator({ passwords, tokens }, { passthrough: wanted.passthrough });
-  const passthrough = wanted.passthrough
-    ? new Passthrough({ clock, throttle, mayPull: askAboutLogin })
-    : undefined;
+  const mayPull: MayPull = async (target, authorization, reference, signal) => {
+    return askAboutLogin(target, authorization, reference ?? (await knownTag(metadata, target)), signal);
+  };
+  const passthrough = wanted.passthrough ? new Passthrough({ clock, throttle, mayPull }) : undefined;
   if (passthrough !== undefined) onClose(() => passthrough.close());
   const gatekeeper = new Gatekeeper(
     { access, authenticator, passthrough },

@@ -1,10 +1,13 @@
+import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { isIndexMediaType } from '../oci/media-types.ts';
 import { isDerivedTag, type Reference, referenceText } from '../oci/reference.ts';
 import type { Route } from '../oci/route.ts';
 import type { DeniedManifest, DeniedManifests } from '../policy/denied-manifest.ts';
 import type { Admission, Admitted } from '../pull/admission.ts';
-import type { ManifestAnswer, PullManifests } from '../pull/manifests.ts';
+import type { DeniedContent } from '../pull/denied-content.ts';
+import type { ManifestAnswer } from '../pull/manifest-answer.ts';
+import type { PullManifests } from '../pull/manifests.ts';
 import type { PullTimes } from '../pull/pull-times.ts';
 import { imageName, type ResolvedRepository } from '../pull/registry.ts';
 import { etagOf, noneMatch } from './conditions.ts';
@@ -23,7 +26,10 @@ type ManifestEndpointDeps = {
   admission: Admission;
   denials: DeniedManifests;
   pullTimes: PullTimes;
+  deniedContent: DeniedContent;
   now(): number;
+  /** Told of each manifest that a client got whole. */
+  served?(target: ResolvedRepository, manifest: ManifestAnswer['manifest']): void;
   /** Told of each manifest that policy denies. */
   denied(exchange: Exchange, image: string, reference: Reference): void;
 };
@@ -54,14 +60,20 @@ export class ManifestEndpoint {
     }
     const asked = this.#judge(target, reference);
     const admitted = asked instanceof Promise ? await asked : asked;
-    if (admitted.kind === 'deny') return this.#deny(exchange, route, target, admitted.message);
+    if (admitted.kind === 'deny') {
+      if (reference.kind === 'digest') await this.#learn(exchange, target, reference.digest);
+      return this.#deny(exchange, route, target, admitted.message);
+    }
     const { terms } = admitted;
     const answer =
       manifests.hot(target, reference, terms) ??
       (await manifests.pull(target, reference, exchange.signal, terms));
     if (reference.kind === 'tag' && !admitted.certain) {
       const final = await admission.tag(target, reference.tag, answer.manifest.digest);
-      if (final.kind === 'deny') return this.#deny(exchange, route, target, final.message);
+      if (final.kind === 'deny') {
+        await this.#learn(exchange, target, answer.manifest.digest);
+        return this.#deny(exchange, route, target, final.message);
+      }
     }
     this.#sendAnswer(exchange, route, target, answer);
   }
@@ -71,6 +83,12 @@ export class ManifestEndpoint {
     return reference.kind === 'tag'
       ? admission.tag(target, reference.tag)
       : admission.digest(target, reference.digest);
+  }
+
+  /** What goes on after such a denial asks for the parts of what was denied. */
+  async #learn({ signal }: Exchange, target: ResolvedRepository, digest: Digest): Promise<void> {
+    const { admission, deniedContent } = this.#deps;
+    if (admission.isNamed(target, digest)) await deniedContent.learn(target, digest, signal);
   }
 
   #deny(exchange: Exchange, route: ManifestRoute, target: ResolvedRepository, message: string): void {
@@ -124,6 +142,7 @@ export class ManifestEndpoint {
     facts.bytes = incoming.method === 'HEAD' ? 0 : manifest.bytes.length;
     if (isIndexMediaType(manifest.mediaType)) facts.route = 'index';
     sendWhole(exchange, headers, manifest.bytes);
+    if (incoming.method !== 'HEAD') this.#deps.served?.(target, manifest);
   }
 }
 

@@ -21,7 +21,7 @@ type RegistryApiDeps = {
   manifests: ManifestEndpoint;
   blobs: BlobEndpoint;
   listings: PullListings;
-  /** Told of each blob that policy denies. */
+  /** Told of each blob, and each list of referrers, that policy denies. */
   denied(exchange: Exchange, image: string): void;
 };
 
@@ -144,7 +144,9 @@ export class RegistryApi {
   ): Promise<void> {
     await this.#deps.gatekeeper.require(exchange, route, target, 'pull');
     const admitted = await judge();
-    if (admitted.kind === 'deny') throw new OciError('DENIED', admitted.message);
+    if (admitted.kind === 'allow') return;
+    if (route.kind === 'referrers') this.#deps.denied(exchange, imageName(target));
+    throw new OciError('DENIED', admitted.message);
   }
 }
 

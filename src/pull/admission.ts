@@ -101,6 +101,11 @@ export class Admission {
     return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
   }
 
+  /** Whether a rule about the image names the digest. */
+  isNamed(target: ResolvedRepository, digest: Digest): boolean {
+    return this.#rules.named(imageName(target)).includes(digest);
+  }
+
   /** Forgets what was decided about a repository's digests: something else is known to lead to them. */
   changed({ registry, repository }: RepositoryKey): void {
     this.#decided.delete(`${registry}/${repository}`);

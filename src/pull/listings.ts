@@ -11,8 +11,10 @@ import { Absences } from './absences.ts';
 import { askInOrder, inContentOrder, inTagOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh } from './freshness.ts';
+import { offlineError } from './offline.ts';
 import { isOutage, verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
+import { storedReferrers } from './stored-referrers.ts';
 
 /** One page of a tag listing. */
 export type TagPage = {
@@ -80,6 +82,7 @@ export class PullListings {
     allows: (tag: string) => boolean,
     signal: AbortSignal,
   ): Promise<TagPage> {
+    if (target.registry.offline) return pageOf(await this.#storedTags(target), page, allows, 'hit');
     const { listing, outcome } = await this.#listing(
       target,
       'tags',
@@ -92,11 +95,7 @@ export class PullListings {
       },
       signal,
     );
-    const { last } = page;
-    const all = (JSON.parse(listing.body.toString()) as string[]).filter(allows);
-    const after = last === undefined ? all : all.filter((tag) => tag > last);
-    const tags = after.slice(0, Math.min(page.n ?? longestPage, longestPage));
-    return { tags, more: tags.length > 0 && tags.length < after.length, outcome };
+    return pageOf(JSON.parse(listing.body.toString()) as string[], page, allows, outcome);
   }
 
   /**
@@ -109,6 +108,9 @@ export class PullListings {
     artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ReferrersAnswer> {
+    if (target.registry.offline) {
+      return storedReferrers(this.#metadata, keyOf(target), digest, artifactType);
+    }
     const { listing, outcome } = await this.#listing(
       target,
       `referrers ${digest} ${artifactType ?? ''}`,
@@ -136,6 +138,14 @@ export class PullListings {
   /** Aborts what is under way. */
   close(): void {
     this.#flights.close();
+  }
+
+  /** All tags that are served without upstreams. */
+  async #storedTags(target: ResolvedRepository): Promise<readonly string[]> {
+    const tags = await this.#metadata.tags(keyOf(target));
+    if (tags.length > 0) return tags;
+    const image = imageName(target);
+    throw offlineError('NAME_UNKNOWN', `nothing of ${image}`, `${image}:TAG`);
   }
 
   /** What is listed as referring to a digest may be read where that digest may. */
@@ -168,7 +178,11 @@ export class PullListings {
       const { value, joined } = await this.#flights.join(
         flight,
         async (own) => {
-          const answer = await askInOrder(upstreams, ask, own);
+          const spendAndAsk: typeof ask = (upstream, attempt) => {
+            target.errand?.spend();
+            return ask(upstream, attempt);
+          };
+          const answer = await askInOrder(upstreams, spendAndAsk, own);
           if (answer.kind === 'refused') {
             const error = verdictError(
               answer.verdict,
@@ -191,6 +205,18 @@ export class PullListings {
       throw error;
     }
   }
+}
+
+function pageOf(
+  listed: readonly string[],
+  { n, last }: { n: number | undefined; last: string | undefined },
+  allows: (tag: string) => boolean,
+  outcome: CacheOutcome,
+): TagPage {
+  const all = listed.filter(allows);
+  const after = last === undefined ? all : all.filter((tag) => tag > last);
+  const tags = after.slice(0, Math.min(n ?? longestPage, longestPage));
+  return { tags, more: tags.length > 0 && tags.length < after.length, outcome };
 }
 
 /** The digests that an index lists; none of one that cannot be read, which is its reader's affair. */

@@ -2,6 +2,7 @@ import { delay } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { IntegrityError, type OciError } from '../oci/errors.ts';
+import { parseManifest, platformText } from '../oci/manifest.ts';
 import { type Reference, referenceText, type Tag } from '../oci/reference.ts';
 import type { StoredManifest } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
@@ -9,6 +10,7 @@ import { type ManifestHead, UpstreamError, type UpstreamResult } from '../upstre
 import { Absences } from './absences.ts';
 import { type Asked, askInOrder, type Hedging, inContentOrder, inTagOrder } from './ask.ts';
 import type { ManifestStore } from './manifest-store.ts';
+import { offlineError } from './offline.ts';
 import { retryAfterOf, type Verdict, verdictError } from './outcomes.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
@@ -55,7 +57,7 @@ export class ManifestFetch {
 
   /** The error that a verdict comes to, remembered; `whileDown` milliseconds where it is "cannot be reached". */
   refuse(target: ResolvedRepository, reference: Reference, verdict: Verdict, whileDown: number): OciError {
-    const what = `${imageName(target)}${reference.kind === 'tag' ? ':' : '@'}${referenceText(reference)}`;
+    const what = titleOf(target, reference);
     const error = verdictError(verdict, what, 'MANIFEST_UNKNOWN');
     const { negativeTtl } = target.registry;
     const named = retryAfterOf(verdict);
@@ -69,7 +71,10 @@ export class ManifestFetch {
   head(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Asked<ManifestHead>> {
     return askInOrder(
       inTagOrder(target.registry.upstreams),
-      (upstream, own) => upstream.headManifest(target.repository, { kind: 'tag', tag }, own),
+      (upstream, own) => {
+        target.errand?.spend();
+        return upstream.headManifest(target.repository, { kind: 'tag', tag }, own);
+      },
       signal,
     );
   }
@@ -87,6 +92,7 @@ export class ManifestFetch {
   ): Promise<{ manifest: StoredManifest; upstream: string }> {
     const { clock, random, hedging } = this.#deps;
     const { upstreams } = target.registry;
+    if (target.registry.offline) throw await this.#absent(target, reference);
     const order = () =>
       reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, random);
     const started = clock.now();
@@ -107,6 +113,24 @@ export class ManifestFetch {
     return { manifest: answer.value, upstream: answer.upstream };
   }
 
+  /** Names the image whose bundle would bring what is not here. */
+  async #absent(target: ResolvedRepository, reference: Reference): Promise<OciError> {
+    const title = titleOf(target, reference);
+    if (reference.kind === 'tag') return offlineError('MANIFEST_UNKNOWN', title, title);
+    const { store } = this.#deps;
+    const key = keyOf(target);
+    const tag = await store.tagLeadingTo(key, reference.digest);
+    if (tag === undefined) return offlineError('MANIFEST_UNKNOWN', title, title);
+    const image = titleOf(target, { kind: 'tag', tag });
+    const named = await store.tag(key, tag);
+    const index = named && (await store.manifest(key, named.digest));
+    const parsed = index && parseManifest(index.bytes, index.mediaType);
+    const entries = parsed?.kind === 'index' ? parsed.manifests : [];
+    const platform = entries.find(({ digest }) => digest === reference.digest)?.platform;
+    const part = platform === undefined ? title : `the ${platformText(platform)} image of ${image}`;
+    return offlineError('MANIFEST_UNKNOWN', part, image);
+  }
+
   async #getFrom(
     upstream: UpstreamClient,
     target: ResolvedRepository,
@@ -115,6 +139,7 @@ export class ManifestFetch {
     signal: AbortSignal,
   ): Promise<UpstreamResult<StoredManifest>> {
     const { store, clock, log } = this.#deps;
+    target.errand?.spend();
     const got = await upstream.getManifest(target.repository, reference, this.#limit, signal);
     if (got.kind !== 'ok') return got;
     const asked = {
@@ -140,6 +165,11 @@ export class ManifestFetch {
       return { kind: 'unavailable', upstream: upstream.name, cause };
     }
   }
+}
+
+/** An image as people write it. */
+function titleOf(target: ResolvedRepository, reference: Reference): string {
+  return `${imageName(target)}${reference.kind === 'tag' ? ':' : '@'}${referenceText(reference)}`;
 }
 
 /** What a fetch is shared and remembered by. */

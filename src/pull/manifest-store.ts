@@ -14,6 +14,7 @@ import type {
   TagRecord,
   TagSighting,
 } from '../store/metadata.ts';
+import { tagLeadingTo } from './offline.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
 const hotBytes = 32 * 1024 * 1024;
@@ -71,6 +72,11 @@ export class ManifestStore {
     return stored;
   }
 
+  /** A tag that is known to lead to a digest. */
+  tagLeadingTo(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
+    return tagLeadingTo(this.#metadata, key, digest);
+  }
+
   /**
    * Verifies a manifest as an upstream sent it, and records it with its links, and its tag when one led to it.
    * @throws IntegrityError when a digest was asked for and the bytes have another
@@ -123,6 +129,12 @@ export class ManifestStore {
     const done = await this.#metadata.releaseTag(key, tag, at);
     this.#tags.delete(nameOf(key, tag));
     return done;
+  }
+
+  /** Forgets a manifest that memory holds, whoever may read it: it is no longer stored. */
+  forget(digest: Digest): void {
+    const ending = ` ${digest}`;
+    for (const name of [...this.#manifests.keys()]) if (name.endsWith(ending)) this.#manifests.delete(name);
   }
 
   /** Forgets the tag, not what it named. */

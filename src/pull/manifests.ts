@@ -3,30 +3,14 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
 import type { StoredManifest, TagRecord } from '../store/metadata.ts';
-import type { ManifestHead } from '../upstream/result.ts';
-import type { Asked } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
+import { hit, type ManifestAnswer, miss, stale } from './manifest-answer.ts';
 import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './manifest-fetch.ts';
-import { isOutage, type Verdict } from './outcomes.ts';
-import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
+import { isOutage } from './outcomes.ts';
+import { keyOf, type ResolvedRepository } from './registry.ts';
 import { freely, type TagTerms } from './tag-terms.ts';
-
-/** A manifest, and how it was come by. */
-export type ManifestAnswer = {
-  readonly manifest: StoredManifest;
-  readonly outcome: CacheOutcome;
-  /** The upstream that was asked, when one was. */
-  readonly upstream: string | undefined;
-  /** Why a stale answer is stale. */
-  readonly staleBecause: string | undefined;
-};
-
-/** A tag as it is cached. */
-type Cached = { readonly record: TagRecord; readonly manifest: StoredManifest };
-
-/** What a tag names upstream. */
-type Seen = { readonly digest: Digest; readonly upstream: string };
+import { TagWatch } from './tag-watch.ts';
 
 /** How long a client waits for a tag to be confirmed when an older answer is at hand, in milliseconds. */
 const revalidationPatience = 2_000;
@@ -39,13 +23,14 @@ const revalidationPatience = 2_000;
 export class PullManifests {
   readonly #deps: ManifestFetchDeps;
   readonly #fetch: ManifestFetch;
+  readonly #watch: TagWatch;
   readonly #flights = new Flights<ManifestAnswer>({ deadline: 120_000 });
-  readonly #watches = new Flights<void>({ deadline: 120_000 });
 
   /** @param options.manifestSize the largest manifest accepted, in bytes */
   constructor(deps: ManifestFetchDeps, options: { manifestSize: number }) {
     this.#deps = deps;
     this.#fetch = new ManifestFetch(deps, options);
+    this.#watch = new TagWatch({ ...deps, fetch: this.#fetch });
   }
 
   /**
@@ -83,18 +68,20 @@ export class PullManifests {
   }
 
   /**
-   * What a tag names upstream at this moment, whatever it is served as; kept, so that it can be pulled by digest.
+   * What a tag names upstream at this moment, whatever it is served as; kept, so that it can be pulled by digest. Where
+   * no upstream is asked, it is what the tag is served as.
    * @throws OciError as {@link PullManifests.pull} does
    */
   async latest(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<StoredManifest> {
-    const { manifest } = await this.#fetch.get(target, { kind: 'tag', tag }, undefined, signal);
-    return manifest;
+    const reference = { kind: 'tag', tag } as const;
+    if (target.registry.offline) return (await this.pull(target, reference, signal)).manifest;
+    return (await this.#fetch.get(target, reference, undefined, signal)).manifest;
   }
 
   /** Aborts what is under way. */
   close(): void {
     this.#flights.close();
-    this.#watches.close();
+    this.#watch.close();
   }
 
   async #pullCold(
@@ -124,7 +111,7 @@ export class PullManifests {
     const refreshed = this.#share(
       target,
       reference,
-      (own) => this.#revalidate(target, tag, cached, terms.minAge, own),
+      (own) => this.#watch.revalidate(target, tag, cached, terms.minAge, own),
       signal,
     );
     return orAfter(refreshed, revalidationPatience, signal, () => {
@@ -153,29 +140,12 @@ export class PullManifests {
     if (record?.digest !== digest) {
       await store.setTag(keyOf(target), tag, { digest, action: 'locked', at: clock.now() });
     }
-    if (record === undefined || !this.#fresh(target, tag, record)) this.#watch(target, tag);
+    if (record === undefined || !this.#fresh(target, tag, record)) this.#watch.look(target, tag);
     return answer;
   }
 
-  /** Notes, while nobody waits, what upstream says about a tag that does not follow it. */
-  #watch(target: ResolvedRepository, tag: Tag): void {
-    const reference = { kind: 'tag', tag } as const;
-    if (this.#fetch.recall(target, reference) !== undefined) return;
-    const look = async (signal: AbortSignal) => {
-      const head = await this.#fetch.head(target, tag, signal);
-      if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
-        this.#fetch.refuse(target, reference, head.verdict, target.registry.negativeTtl);
-        return;
-      }
-      const seen = named(head) ?? (await this.#gotten(target, tag, signal));
-      await this.#observe(target, tag, { ...seen, confirms: true });
-    };
-    this.#watches.join(fetchKey(target, reference), look, new AbortController().signal).catch((cause) => {
-      this.#deps.log.debug({ image: imageName(target), tag, cause: String(cause) }, 'tag not looked at');
-    });
-  }
-
   #fresh(target: ResolvedRepository, tag: Tag, record: TagRecord): boolean {
+    if (target.registry.offline) return true;
     return isFresh(record.checkedAt, ttlOfTag(tag, target.registry.tagTtl), this.#deps.clock.now());
   }
 
@@ -191,85 +161,6 @@ export class PullManifests {
     return joined && value.outcome === 'miss' ? { ...value, outcome: 'joined' } : value;
   }
 
-  async #revalidate(
-    target: ResolvedRepository,
-    tag: Tag,
-    cached: Cached,
-    minAge: number,
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
-    const reference = { kind: 'tag', tag } as const;
-    const head = await this.#fetch.head(target, tag, signal);
-    if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
-      return this.#staleUnlessGone(target, tag, cached.manifest, head.verdict);
-    }
-    try {
-      const seen = await this.#seen(target, tag, head, minAge, signal);
-      if (seen === undefined) return await this.#get(target, reference, tag, signal);
-      const keeps =
-        seen.digest === cached.record.digest || this.#knownFor(cached.record, seen.digest) < minAge;
-      await this.#observe(target, tag, { ...seen, confirms: keeps });
-      if (keeps) {
-        const { manifest } = cached;
-        return { manifest, outcome: 'revalidated', upstream: seen.upstream, staleBecause: undefined };
-      }
-      // By digest where an age is asked for: the tag may have moved on to something younger since.
-      const wanted = minAge > 0 ? ({ kind: 'digest', digest: seen.digest } as const) : reference;
-      return await this.#get(target, wanted, tag, signal);
-    } catch (error) {
-      if (!isOutage(error)) throw error;
-      return stale(cached.manifest, error.message);
-    }
-  }
-
-  /** What the tag names upstream now; `undefined` when only a GET can tell and it may be served at once. */
-  async #seen(
-    target: ResolvedRepository,
-    tag: Tag,
-    head: Asked<ManifestHead>,
-    minAge: number,
-    signal: AbortSignal,
-  ): Promise<Seen | undefined> {
-    return named(head) ?? (minAge === 0 ? undefined : this.#gotten(target, tag, signal));
-  }
-
-  /** What the tag names upstream now, by fetching it, which does not make the tag served as it. */
-  async #gotten(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Seen> {
-    const { manifest, upstream } = await this.#fetch.get(target, { kind: 'tag', tag }, undefined, signal);
-    return { digest: manifest.digest, upstream };
-  }
-
-  /** Milliseconds for which a digest has been known to be what the tag names upstream. */
-  #knownFor({ candidate }: TagRecord, digest: Digest): number {
-    return candidate?.digest === digest ? this.#deps.clock.now() - candidate.since : 0;
-  }
-
-  async #observe(
-    target: ResolvedRepository,
-    tag: Tag,
-    seen: Seen & { readonly confirms: boolean },
-  ): Promise<void> {
-    const { store, clock } = this.#deps;
-    await store.observeTag(keyOf(target), tag, { ...seen, at: clock.now() });
-  }
-
-  async #staleUnlessGone(
-    target: ResolvedRepository,
-    tag: Tag,
-    manifest: StoredManifest,
-    verdict: Verdict,
-  ): Promise<ManifestAnswer> {
-    const reference = { kind: 'tag', tag } as const;
-    const error = this.#fetch.refuse(target, reference, verdict, target.registry.negativeTtl);
-    if (verdict.kind === 'missing') {
-      await this.#deps.store.dropTag(keyOf(target), tag);
-      throw error;
-    }
-    if (verdict.kind === 'denied') throw error;
-    this.#deps.log.warn({ image: imageName(target), tag, because: error.message }, 'tag served stale');
-    return stale(manifest, error.message);
-  }
-
   async #get(
     target: ResolvedRepository,
     reference: Reference,
@@ -277,25 +168,6 @@ export class PullManifests {
     signal: AbortSignal,
   ): Promise<ManifestAnswer> {
     const { manifest, upstream } = await this.#fetch.get(target, reference, named, signal);
-    return { manifest, outcome: 'miss', upstream, staleBecause: undefined };
+    return miss(manifest, upstream);
   }
-}
-
-/** What a HEAD says that the tag names. */
-function named(head: Asked<ManifestHead>): Seen | undefined {
-  if (head.kind === 'refused' || head.value.digest === undefined) return undefined;
-  return { digest: head.value.digest, upstream: head.upstream };
-}
-
-/** Whether the upstreams that could be asked answer a GET only. */
-function knowsNoHead({ refusals }: Verdict): boolean {
-  return refusals.some((refusal) => refusal.kind === 'unavailable' && refusal.cause.reason === 'method');
-}
-
-function hit(manifest: StoredManifest): ManifestAnswer {
-  return { manifest, outcome: 'hit', upstream: undefined, staleBecause: undefined };
-}
-
-function stale(manifest: StoredManifest, because: string): ManifestAnswer {
-  return { manifest, outcome: 'stale', upstream: undefined, staleBecause: because };
 }

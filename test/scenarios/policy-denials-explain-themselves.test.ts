@@ -90,12 +90,26 @@ test('denied tags are not listed', async () => {
   expect(tags).toEqual(['v1']);
 });
 
-test('signature tags of an allowed repository are served although no rule names them', async () => {
+test('signature tags of an allowed digest are served although no rule names them', async () => {
   const { upstream, proxy } = await scene({
     default: 'deny',
     rules: [{ images: ['ghcr.io/org/app'], tags: ['v1'], action: 'allow' }],
   });
   const signature = `${image.manifest.digest.replace(':', '-')}.sig`;
   upstream.add('org/app', makeArtifact(image.manifest), signature);
+  // A signature is judged by the digest that it is about, of which nothing is known yet.
+  expect(outcome(await request(proxy.url, manifestPath(signature)))).toBe('403 DENIED');
+  await mustGet(proxy.url, manifestPath('v1'));
   await mustGet(proxy.url, manifestPath(signature));
+});
+
+test('a tag that only begins like one of a signature is judged like any other', async () => {
+  const { upstream, proxy } = await scene({
+    default: 'deny',
+    rules: [{ images: ['ghcr.io/org/app'], tags: ['v1'], action: 'allow' }],
+  });
+  await mustGet(proxy.url, manifestPath('v1'));
+  const tag = `${image.manifest.digest.replace(':', '-')}-backdoor`;
+  upstream.add('org/app', makeImage({ seed: 'backdoor' }), tag);
+  expect(outcome(await request(proxy.url, manifestPath(tag)))).toBe('403 DENIED');
 });

@@ -1,0 +1,46 @@
+import http from 'node:http';
+import { join } from 'node:path';
+import type { RunningProxy } from './start-proxy.ts';
+
+/** What the control socket answered. */
+export type ControlAnswer = { readonly status: number; readonly body: unknown };
+
+/** Sends one request to a server's control socket; `body` goes as JSON. */
+export function control(
+  proxy: Pick<RunningProxy, 'storagePath'>,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<ControlAnswer> {
+  return new Promise((resolve, reject) => {
+    const socketPath = join(proxy.storagePath, 'control.sock');
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const headers = {
+      host: 'entrepot',
+      'content-type': 'application/json',
+      // Not sent with a DELETE unless asked for.
+      'content-length': Buffer.byteLength(text),
+    };
+    const outgoing = http.request({ socketPath, method, path: `/api/v1${path}`, headers, agent: false });
+    outgoing.once('error', reject);
+    outgoing.once('response', (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.once('error', reject);
+      response.once('end', () => {
+        resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) });
+      });
+    });
+    outgoing.end(text);
+  });
+}
+
+/** What became of an image's tag, oldest first, as `action digest`. */
+export async function historyOf(
+  proxy: Pick<RunningProxy, 'storagePath'>,
+  image: string,
+): Promise<readonly string[]> {
+  const { body } = await control(proxy, 'GET', `/history?image=${encodeURIComponent(image)}`);
+  const { moves } = body as { moves: readonly { action: string; new: string }[] };
+  return moves.map((move) => `${move.action} ${move.new}`).reverse();
+}

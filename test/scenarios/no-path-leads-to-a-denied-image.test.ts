@@ -1,0 +1,299 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import {
+  addCanarySide,
+  type CanarySide,
+  canaryFinder,
+  derivedTag,
+  makeCanarySide,
+  piecesOf,
+} from '../helpers/canary-side.ts';
+import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
+import { makeBlob, type TestImage } from '../helpers/image.ts';
+import { type Answer, ociError, request } from '../helpers/request.ts';
+import { type ProxyOptions, type RunningProxy, startProxy } from '../helpers/start-proxy.ts';
+
+/** Both sides share a layer. In `org/app` the first is `v1` and the second `latest`; in `org/twin` the reverse. */
+const shared = makeBlob('shared', 200);
+const sides = [makeCanarySide('one', shared), makeCanarySide('two', shared)] as const;
+const repositories = ['org/app', 'org/twin'] as const;
+
+type Policy = NonNullable<ProxyOptions['policy']>;
+
+/** Rules that come to the same: `v1` is allowed, `latest` is denied. */
+const policies: readonly Policy[] = [
+  { rules: [{ images: ['**'], tags: ['latest', '*-nightly'], action: 'deny', reason: 'Pin a version' }] },
+  { default: 'deny', rules: [{ images: ['ghcr.io/org/*'], tags: ['/^v[0-9]+$/'], action: 'allow' }] },
+  { default: 'deny', rules: [{ images: ['ghcr.io/**'], semver: '>=1 <2', action: 'allow', pin: true }] },
+];
+
+/** How a client names a repository. */
+const forms = ['default', 'ns', 'prefix', 'host', 'mirror path', 'prefix and ns'] as const;
+
+type Asked = { readonly noun: 'manifests' | 'blobs' | 'referrers'; readonly reference: string };
+
+type Step =
+  | { readonly kind: 'restart' }
+  | {
+      readonly kind: 'ask';
+      readonly repository: number;
+      readonly asked: Asked;
+      readonly form: (typeof forms)[number];
+      readonly method: 'GET' | 'HEAD';
+      readonly headers: Readonly<Record<string, string>>;
+    };
+
+const manifests = sides.flatMap((side) => piecesOf(side).manifests);
+const blobs = sides.flatMap((side) => piecesOf(side).blobs);
+const digests = [...new Set([...manifests, ...blobs].map(({ digest }) => digest))];
+const derived = manifests.flatMap((manifest) =>
+  ['', '.sig', '.att'].map((suffix) => derivedTag(manifest, suffix)),
+);
+
+const asked: fc.Arbitrary<Asked> = fc.oneof(
+  { weight: 4, arbitrary: asking('manifests', ['v1', 'v1', 'latest']) },
+  {
+    weight: 5,
+    arbitrary: asking(
+      'manifests',
+      manifests.map(({ digest }) => digest),
+    ),
+  },
+  { weight: 6, arbitrary: asking('blobs', digests) },
+  { weight: 2, arbitrary: asking('manifests', derived) },
+  { weight: 2, arbitrary: asking('referrers', digests) },
+  { weight: 1, arbitrary: asking('manifests', digests) },
+);
+const headers = fc.oneof(
+  { weight: 4, arbitrary: fc.constant({}) },
+  fc.constantFrom({ range: 'bytes=0-40' }, { range: 'bytes=-30' }, { range: 'bytes=0-19,40-70' }),
+  fc.constantFrom(...digests).map((digest) => ({ 'if-none-match': `"${digest}"` })),
+);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 25,
+    arbitrary: fc.record({
+      kind: fc.constant('ask' as const),
+      repository: fc.nat(1),
+      asked,
+      form: fc.constantFrom(...forms),
+      method: fc.constantFrom('GET' as const, 'GET' as const, 'HEAD' as const),
+      headers,
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
+);
+
+function asking(noun: Asked['noun'], references: readonly string[]): fc.Arbitrary<Asked> {
+  return fc.constantFrom(...references).map((reference) => ({ noun, reference }));
+}
+
+/** What may come out of one repository, and what of it is known to be allowed by now. */
+class Expectation {
+  readonly allowed: CanarySide;
+  readonly #denied: ReadonlySet<string>;
+  readonly #find: ReturnType<typeof canaryFinder>;
+  readonly #known = new Set<string>();
+  readonly #failClosed: boolean;
+
+  constructor(allowed: CanarySide, denied: CanarySide, failClosed: boolean) {
+    this.allowed = allowed;
+    this.#failClosed = failClosed;
+    const ours = new Set(digestsOf(allowed));
+    this.#denied = new Set(digestsOf(denied).filter((digest) => !ours.has(digest)));
+    this.#find = canaryFinder(denied);
+  }
+
+  /** Checks one answer, and takes note of what it makes known. */
+  check({ noun, reference }: Asked, answer: Answer): void {
+    expect(answer.complete || answer.status < 400).toBe(true);
+    expect(this.#find(answer.body)).toEqual([]);
+    expect(this.#denied.has(answer.digest)).toBe(false);
+    const about = aboutOf(reference);
+    if (reference === 'latest' && this.#failClosed && answer.status === 200) {
+      expect(answer.headers['docker-content-digest']).not.toBe(undefined);
+      expect(this.#denied.has(String(answer.headers['docker-content-digest']))).toBe(false);
+      return;
+    }
+    if (reference === 'latest' || this.#denied.has(about)) {
+      expect(answer.status).toBe(403);
+      if (answer.length > 0) expect(ociError(answer).code).toBe('DENIED');
+      return;
+    }
+    if (reference === 'v1' || this.#known.has(about)) this.#mustBeThere({ noun, reference }, answer);
+    if (answer.status < 300) this.#learn({ noun, reference });
+  }
+
+  #mustBeThere({ noun, reference }: Asked, answer: Answer): void {
+    const { index } = this.allowed;
+    const there =
+      noun === 'referrers' ||
+      reference === 'v1' ||
+      [derivedTag(index.manifest, ''), derivedTag(index.manifest, '.sig')].includes(reference) ||
+      this.#has(noun, reference);
+    if (!there) return;
+    expect([200, 206, 304]).toContain(answer.status);
+    if (answer.status === 200 && answer.length > 0 && reference.includes(':') && noun !== 'referrers') {
+      expect(answer.digest).toBe(reference);
+    }
+  }
+
+  #has(noun: Asked['noun'], reference: string): boolean {
+    const { manifests: ours, blobs: content } = piecesOf(this.allowed);
+    const all = noun === 'manifests' ? ours : [...ours, ...content];
+    return all.some(({ digest }) => digest === reference);
+  }
+
+  /** What follows from an answer: what a manifest names, and what a list of referrers lists. */
+  #learn({ noun, reference }: Asked): void {
+    const { index, signature, sbom, fallback } = this.allowed;
+    const named = new Map<string, readonly string[]>([
+      [index.manifest.digest, index.images.map(({ manifest }) => manifest.digest)],
+      [fallback.digest, [sbom.manifest.digest]],
+      ...[...index.images, signature, sbom].map((image): [string, readonly string[]] => [
+        image.manifest.digest,
+        contentOf(image),
+      ]),
+    ]);
+    const tagged = new Map([
+      ['v1', index.manifest.digest],
+      [derivedTag(index.manifest, '.sig'), signature.manifest.digest],
+      [derivedTag(index.manifest, ''), fallback.digest],
+    ]);
+    if (noun === 'manifests') {
+      const digest = tagged.get(reference) ?? reference;
+      for (const each of [digest, ...(named.get(digest) ?? [])]) this.#known.add(each);
+    } else if (noun === 'referrers' && reference === index.manifest.digest) {
+      for (const { manifest } of [signature, sbom]) this.#known.add(manifest.digest);
+    }
+  }
+}
+
+function contentOf({ config, layers }: TestImage): readonly string[] {
+  return [config, ...layers].map(({ digest }) => digest);
+}
+
+function digestsOf(side: CanarySide): readonly string[] {
+  const pieces = piecesOf(side);
+  return [...pieces.manifests, ...pieces.blobs].map(({ digest }) => digest);
+}
+
+/** The digest that a reference is about: itself, or what a derived tag is derived from. */
+function aboutOf(reference: string): string {
+  return /^sha256-[0-9a-f]{64}/.test(reference) ? reference.slice(0, 71).replace('-', ':') : reference;
+}
+
+/** The request as it goes over the wire. */
+function addressed(form: (typeof forms)[number], repository: string, { noun, reference }: Asked) {
+  const prefixed = form === 'prefix' || form === 'prefix and ns';
+  const name = prefixed ? `ghcr.io/${repository}` : repository;
+  const base = form === 'mirror path' ? '/ghcr.io' : '';
+  const query = form === 'ns' || form === 'prefix and ns' ? '?ns=ghcr.io' : '';
+  const path = `${base}/v2/${name}/${noun}/${reference}${query}`;
+  return { path, host: form === 'host' ? { host: 'ghcr.mirror.corp' } : {} };
+}
+
+async function run(proxy: RunningProxy, steps: readonly Step[], failClosed: boolean): Promise<void> {
+  const [one, two] = sides;
+  const expectations = [new Expectation(one, two, failClosed), new Expectation(two, one, failClosed)];
+  for (const each of steps) {
+    if (each.kind === 'restart') {
+      await proxy.restart();
+      continue;
+    }
+    const repository = repositories[each.repository] ?? repositories[0];
+    const { path, host } = addressed(each.form, repository, each.asked);
+    const answer = await request(proxy.url, path, {
+      method: each.method,
+      headers: { ...each.headers, ...host },
+    });
+    expectations[each.repository]?.check(each.asked, answer);
+  }
+}
+
+async function start(upstream: FakeUpstream, policy: Policy): Promise<RunningProxy> {
+  return startProxy({
+    registries: { 'ghcr.io': { upstreams: [upstream], hosts: ['ghcr.mirror.corp'], negativeTtl: 0 } },
+    policy,
+    allowFills: true,
+  });
+}
+
+async function openUpstream(): Promise<FakeUpstream> {
+  const upstream = await startFakeUpstream();
+  const [one, two] = sides;
+  for (const [repository, tag, other] of [
+    ['org/app', 'v1', 'latest'],
+    ['org/twin', 'latest', 'v1'],
+  ] as const) {
+    addCanarySide(upstream, repository, one, tag);
+    addCanarySide(upstream, repository, two, other);
+  }
+  return upstream;
+}
+
+/** What a client of `v1` asks for, all of it. */
+function wholePull(repository: number, { index }: CanarySide): readonly Step[] {
+  const ask = (noun: Asked['noun'], reference: string): Step => {
+    return {
+      kind: 'ask',
+      repository,
+      asked: { noun, reference },
+      form: 'default',
+      method: 'GET',
+      headers: {},
+    };
+  };
+  return [
+    ask('manifests', 'v1'),
+    ask('manifests', index.manifest.digest),
+    ...index.images.flatMap((image) => [
+      ask('manifests', image.manifest.digest),
+      ...contentOf(image).map((digest) => ask('blobs', digest)),
+    ]),
+  ];
+}
+
+test('whatever is asked, in whatever order and form, nothing of a denied image comes out, and the allowed one does', async () => {
+  const upstream = await openUpstream();
+  const settings = fc.record({
+    policy: fc.constantFrom(...policies),
+    digests: fc.constantFrom('provenance' as const, 'deny' as const),
+    failClosed: fc.boolean(),
+    /** Whether clients of each repository pulled `v1` whole before. */
+    pulled: fc.tuple(fc.boolean(), fc.boolean()),
+    steps: fc.array(step, { minLength: 10, maxLength: 30 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(settings, async ({ policy, digests: how, failClosed, pulled, steps }) => {
+      const proxy = await start(upstream, { ...policy, digests: how, failClosed });
+      const before = sides.flatMap((side, repository) =>
+        pulled[repository] ? wholePull(repository, side) : [],
+      );
+      await run(proxy, [...before, ...steps], failClosed);
+      await proxy.close();
+    }),
+    { numRuns: 25 },
+  );
+}, 180_000);
+
+test('the canaries are found in what is not denied, so that the property above can fail', async () => {
+  const upstream = await openUpstream();
+  const proxy = await start(upstream, { rules: [] });
+  const [one] = sides;
+  const find = canaryFinder(one);
+  const { manifests: all, blobs: content } = piecesOf(one);
+  for (const [noun, pieces] of [
+    ['manifests', all],
+    ['blobs', content],
+  ] as const) {
+    for (const { digest } of pieces) {
+      const { body } = await request(proxy.url, `/v2/org/app/${noun}/${digest}`);
+      expect(find(body)).toEqual(digest === shared.digest ? [] : [digest]);
+    }
+  }
+  const layer = one.index.images[0]?.layers[1]?.digest ?? '';
+  const part = await request(proxy.url, `/v2/org/app/blobs/${layer}`, { headers: { range: 'bytes=40-70' } });
+  expect(part.status).toBe(206);
+  expect(find(part.body)).toEqual([layer]);
+});
