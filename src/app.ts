@@ -2,7 +2,9 @@ import { type Core, openCore, type Surroundings } from './app/core.ts';
 import { openDoors } from './app/doors.ts';
 import { Lifetime, type OnClose } from './app/lifetime.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
-import { adminRoutes } from './http/admin.ts';
+import { type AdminOptions, adminRoutes } from './http/admin.ts';
+import { joinRoutes } from './http/admin-router.ts';
+import { transferRoutes } from './http/admin-transfer.ts';
 import { BlobEndpoint } from './http/blob-endpoint.ts';
 import { BufferPool } from './http/buffer-pool.ts';
 import { ControlServer } from './http/control-server.ts';
@@ -19,6 +21,7 @@ import { version } from './lib/version.ts';
 import { BypassWatch } from './policy/bypass-watch.ts';
 import { DeniedManifests } from './policy/denied-manifest.ts';
 import { PolicyRules } from './policy/rules.ts';
+import { DeniedContent } from './pull/denied-content.ts';
 import { PullTimes } from './pull/pull-times.ts';
 import { SocketFile } from './store/socket-file.ts';
 
@@ -80,7 +83,7 @@ export async function openAdmin(config: Config, overrides: Overrides = {}): Prom
   try {
     const around = surroundings(overrides);
     const core = await openCore(config, around, lifetime.onClose);
-    const routes = adminRoutes({ operations: core.tags, log: around.log }, namesOf(config));
+    const routes = admin(core, around.log, namesOf(config));
     return { fetch: async (request) => routes.fetch(request), close: () => lifetime.close() };
   } catch (error) {
     await lifetime.close();
@@ -95,7 +98,7 @@ async function open(
 ): Promise<{ host: string; port: number }> {
   const { log } = around;
   const core = await openCore(config, around, onClose);
-  const { metrics, layout, tags } = core;
+  const { metrics, layout } = core;
   const doors = await openDoors(config, core, around, onClose);
   const { gatekeeper } = doors;
   const { drainTimeout } = config.server;
@@ -105,10 +108,10 @@ async function open(
     metrics: () => metrics.render(),
   });
   operations.route('/', tokenRoutes({ ...doors, log }));
-  const guarded = adminRoutes(
-    { operations: tags, log },
-    { ...namesOf(config), authorize: (exchange, image) => gatekeeper.admin(exchange, image) },
-  );
+  const guarded = admin(core, log, {
+    ...namesOf(config),
+    authorize: (exchange, image) => gatekeeper.admin(exchange, image),
+  });
   operations.route('/', guarded);
 
   const server: HttpServer = new HttpServer(
@@ -122,7 +125,7 @@ async function open(
   );
   const control = new ControlServer(
     {
-      routes: adminRoutes({ operations: tags, log }, namesOf(config)),
+      routes: admin(core, log, namesOf(config)),
       file: new SocketFile(layout.control),
       log,
     },
@@ -145,6 +148,8 @@ function openApi(
 ): RegistryApi {
   const { metrics, metadata, namespaces, admission, manifests, listings, blobs } = core;
   const denials = new DeniedManifests();
+  const deniedContent = new DeniedContent({ manifests });
+  onClose(() => deniedContent.close());
   const watch = new BypassWatch({ clock });
   const denied = metrics.counter('entrepot_denied_total', 'Requests that policy denied.', [
     'registry',
@@ -182,6 +187,7 @@ function openApi(
         manifests,
         admission,
         denials,
+        deniedContent,
         pullTimes,
         now: () => clock.now(),
         denied: (exchange, image, reference) => {
@@ -195,6 +201,15 @@ function openApi(
     blobs: new BlobEndpoint({ blobs, pool: new BufferPool({ most: sendBuffers }) }, { writeStallTimeout }),
     denied: content,
   });
+}
+
+/** All of the admin API. */
+function admin(core: Core, log: Log, options: AdminOptions): ReturnType<typeof joinRoutes> {
+  return joinRoutes(
+    transferRoutes({ ...core, log }, options),
+    // It answers every other path, so it comes last.
+    adminRoutes({ operations: core.tags, log }, options),
+  );
 }
 
 type RegistryApiGatekeeper = ConstructorParameters<typeof RegistryApi>[0]['gatekeeper'];

@@ -21,6 +21,10 @@ import { FillFiles } from '../store/fill-files.ts';
 import { type Layout, storageLayout } from '../store/layout.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { SqliteMetadata } from '../store/sqlite-metadata.ts';
+import { Images } from '../transfer/images.ts';
+import { Status } from '../transfer/status.ts';
+import { Verify } from '../transfer/verify.ts';
+import { Warm } from '../transfer/warm.ts';
 import type { OnClose } from './lifetime.ts';
 import { lockOf, rulesOf } from './policy.ts';
 import { bandwidthBudgets, buildRegistries, watchUpstreams } from './upstreams.ts';
@@ -40,6 +44,10 @@ export type Core = {
   readonly listings: PullListings;
   readonly blobs: PullBlobs;
   readonly tags: TagOperations;
+  readonly images: Images;
+  readonly warm: Warm;
+  readonly status: Status;
+  readonly verify: Verify;
 };
 
 /** Milliseconds that a download goes on without a reader. */
@@ -47,6 +55,9 @@ const fillPatience = 15 * 60_000;
 
 /** Bytes that a blob of undeclared size may have. */
 const largestBlob = 64 * 1024 ** 3;
+
+/** Downloads at once of what is fetched ahead, so that the other turns are left to clients. */
+const mostWarmed = 16;
 
 /** Milliseconds after which the rest of an interrupted download is not worth resuming. */
 const staleFill = 24 * 3600_000;
@@ -118,6 +129,18 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     defaultRegistry: config.defaultRegistry,
   });
   const tags = new TagOperations({ namespaces, manifests, store, metadata, clock });
+  const images = new Images({ metadata, blobs: blobStore, namespaces });
+  const warm = new Warm(
+    { images, admission, manifests, listings, fills, blobs: blobStore },
+    { blobs: Math.max(1, Math.min(mostWarmed, Math.floor(config.limits.connections / 2))) },
+  );
+  const verify = new Verify({
+    metadata,
+    blobs: blobStore,
+    clock,
+    log,
+    forget: (digest) => store.forget(digest),
+  });
   return {
     metrics,
     layout,
@@ -129,6 +152,10 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     listings,
     blobs,
     tags,
+    images,
+    warm,
+    status: new Status({ images, admission }),
+    verify,
   };
 }
 

@@ -13,6 +13,8 @@ export type AdminRequest = {
   readonly query?: Readonly<Record<string, string | undefined>>;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Sent in place of `body`, as a tar archive; it is read no further once the answer has ended. */
+  readonly upload?: AsyncIterable<Uint8Array>;
 };
 
 /** What the admin API refused, or why it did not answer; the message is for the user. */
@@ -60,6 +62,14 @@ export class AdminClient {
       for (const line of lines) yield lineValue(line);
     }
     if (rest !== '') throw brokenOff();
+  }
+
+  /**
+   * Asks, and gives the bytes of the answer as they come.
+   * @throws AdminError, also when the answer breaks off; the signal's reason when it aborts
+   */
+  download(request: AdminRequest, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    return this.#ask(request, signal);
   }
 
   /** Ends what was opened for this client; a server goes on. */

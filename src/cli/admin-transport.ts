@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http';
+import { pipeline, Readable } from 'node:stream';
 import type { AdminRequest } from './admin-client.ts';
 
 /** The head and body of an answer; reading ends with an error when the answer breaks off. */
@@ -21,7 +22,7 @@ export function socketTransport(path: string): AdminTransport {
           socketPath: path,
           method: request.method,
           path: targetOf(request),
-          headers: { Host: 'control', ...(body !== undefined && jsonHeaders(body)) },
+          headers: { Host: 'control', ...headersOf(request, body) },
           agent: false,
           signal,
         });
@@ -29,7 +30,9 @@ export function socketTransport(path: string): AdminTransport {
         outgoing.once('response', (incoming) => {
           resolve({ ok: isSuccess(incoming.statusCode), body: incoming });
         });
-        outgoing.end(body);
+        if (request.upload === undefined) outgoing.end(body);
+        // What goes wrong with it shows as the end of the request.
+        else pipeline(Readable.from(request.upload, { objectMode: false }), outgoing, () => undefined);
       });
     },
     close: async () => {},
@@ -48,7 +51,9 @@ export function requestTransport(admin: {
         new Request(`http://control${targetOf(request)}`, {
           method: request.method,
           signal,
-          ...(body !== undefined && { body, headers: jsonHeaders(body) }),
+          headers: headersOf(request, body),
+          ...(body !== undefined && { body }),
+          ...(request.upload !== undefined && { body: ReadableStream.from(request.upload), duplex: 'half' }),
         }),
       );
       return { ok: isSuccess(response.status), body: response.body ?? empty() };
@@ -67,7 +72,9 @@ function bodyOf({ body }: AdminRequest): string | undefined {
   return body === undefined ? undefined : JSON.stringify(body);
 }
 
-function jsonHeaders(body: string): Record<string, string> {
+function headersOf({ upload }: AdminRequest, body: string | undefined): Record<string, string> {
+  if (upload !== undefined) return { 'Content-Type': 'application/x-tar' };
+  if (body === undefined) return {};
   return { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(body)) };
 }
 

@@ -7,6 +7,9 @@ import { addLock } from './lock.ts';
 import { addRollback } from './rollback.ts';
 import { addSchema } from './schema.ts';
 import { addServe } from './serve.ts';
+import { addStatus } from './status.ts';
+import { addVerify } from './verify.ts';
+import { addWarm } from './warm.ts';
 
 /**
  * The command line. Exit codes: 0 done, 1 it failed or something differs, 2 wrong usage.
@@ -23,6 +26,9 @@ export function createProgram(exit: (code: number) => never): Command {
     .exitOverride(({ exitCode }) => exit(exitCode === 1 ? 2 : exitCode));
   addServe(program);
   addCheck(program);
+  addWarm(program);
+  addStatus(program);
+  addVerify(program);
   addHistory(program);
   addRollback(program);
   addLock(program);

@@ -97,13 +97,18 @@ function taggedImage(text: unknown, options: NameOptions): ImageName & { readonl
   return { ...name, tag };
 }
 
-function imageOf(text: string, { defaultRegistry, registries }: NameOptions): ImageName {
+/** @throws OciError `NAME_INVALID` */
+export function imageOf(text: string, { defaultRegistry, registries }: NameOptions): ImageName {
   const name = parseImageName(text, defaultRegistry, registries);
   if (name === undefined) throw invalid(`${quoted(text)} is no image name`);
   return name;
 }
 
-function objectOf(value: unknown, keys: readonly string[]): Readonly<Record<string, unknown>> {
+/**
+ * Checks that `value` is an object with no other keys than these.
+ * @throws OciError `NAME_INVALID`
+ */
+export function objectOf(value: unknown, keys: readonly string[]): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalid('the request must be a JSON object');
   }

@@ -1,23 +1,19 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Context, Hono } from 'hono';
+import type { Hono } from 'hono';
 import type { Log } from '../lib/log.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import type { RepositoryName, Tag } from '../oci/reference.ts';
+import type { Tag } from '../oci/reference.ts';
+import { digestOf, repositoryOf, stringsOf, taggedImagesOf, tagOf } from './admin-input.ts';
 import {
-  digestOf,
-  invalid,
-  type NameOptions,
-  repositoryOf,
-  stringsOf,
-  taggedImagesOf,
-  tagOf,
-} from './admin-input.ts';
-import { beginExchange, type Exchange } from './exchange.ts';
-import { errorResponse } from './respond.ts';
+  type AdminOptions,
+  type AdminRepository,
+  adminRouter,
+  imageText,
+  jsonBody,
+  permit,
+} from './admin-router.ts';
 
-/** A repository of a registry; whether that registry is configured is for the operation to say. */
-export type AdminRepository = { readonly registry: string; readonly repository: RepositoryName };
+export type { AdminOptions, AdminRepository };
 
 /** What became of a tag: upstream moved it, or it was held, set or left to upstream again here. */
 export type TagMove = {
@@ -56,47 +52,13 @@ export type AdminOperations = {
   ): Promise<readonly LockedTag[]>;
 };
 
-/** How names are read, and who may ask. */
-export type AdminOptions = NameOptions & {
-  /**
-   * Says no by throwing an `OciError`; it may set response headers (a challenge) on `exchange.outgoing` before. `image`
-   * is the one that is steered (`registry/repository`), `undefined` for the server as a whole. Absent on the control
-   * socket only, whose file is the permission.
-   */
-  readonly authorize?: (exchange: Exchange, image: string | undefined) => Promise<void> | void;
-};
-
-/** Bytes of a request body: some ten thousand image names. */
-const largestBody = 1024 * 1024;
-
-/** What the HTTP adapter hands over beside the request; absent when a request is handed in without a connection. */
-type Connection = { incoming?: IncomingMessage; outgoing?: ServerResponse } | undefined;
-
 /**
  * The admin API, JSON below `/api/v1`; errors are OCI error bodies. Request bodies must be declared as JSON, which no
  * web page can send across origins without asking first.
  */
 export function adminRoutes(deps: { operations: AdminOperations; log: Log }, options: AdminOptions): Hono {
   const { operations, log } = deps;
-  const app = new Hono();
-  app.onError((error, c) => {
-    const known = error instanceof OciError ? error : undefined;
-    if (known === undefined) log.error({ path: c.req.path, cause: error.stack }, 'admin request failed');
-    const told = known ?? new OciError('UNKNOWN', 'the server failed; its log says why', { cause: error });
-    return errorResponse(told, c.req.method);
-  });
-  /** Adds a route: what it is asked for is read, then permitted for each image it is about, then done. */
-  const route = (
-    method: 'GET' | 'POST' | 'DELETE',
-    path: string,
-    read: (c: Context, signal: AbortSignal) => Promise<Task>,
-  ) => {
-    app.on(method, `/api/v1${path}`, async (c) => {
-      const { images, run } = await read(c, c.req.raw.signal);
-      for (const image of new Set(images.map(imageText))) await permit(c, image, options);
-      return c.json(await run());
-    });
-  };
+  const { app, route } = adminRouter({ log }, options);
 
   route('GET', '/history', async (c, signal) => {
     const query = stringsOf(c.req.query(), ['image'], ['tag']);
@@ -152,46 +114,6 @@ export function adminRoutes(deps: { operations: AdminOperations; log: Log }, opt
   return app;
 }
 
-/** A request that was read: which images it is about (at least one), and how it is done. */
-type Task = { readonly images: readonly AdminRepository[]; readonly run: () => Promise<object> };
-
-function permit(c: Context, image: string | undefined, { authorize }: AdminOptions): Promise<void> | void {
-  return authorize?.(exchangeOf(c), image);
-}
-
 function shownMove({ at, tag, old, new: to, upstream, action }: TagMove): object {
   return { at: new Date(at).toISOString(), tag, old, new: to, upstream, action };
-}
-
-function exchangeOf(c: Context): Exchange {
-  const { incoming, outgoing } = (c.env as Connection) ?? {};
-  if (incoming === undefined || outgoing === undefined) {
-    throw new OciError('DENIED', 'who asks is not known without a connection');
-  }
-  return beginExchange(incoming, outgoing);
-}
-
-/** The body as a JSON value, bounded whether or not its length was declared. */
-async function jsonBody(c: Context): Promise<unknown> {
-  const type = c.req.header('content-type') ?? '';
-  if (!/^application\/json\s*(?:;|$)/i.test(type)) {
-    throw invalid('the request body must be declared as Content-Type: application/json');
-  }
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    length += chunk.length;
-    if (length > largestBody)
-      throw new OciError('SIZE_INVALID', `the request body is over ${largestBody} bytes`);
-    chunks.push(chunk);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
-  } catch (cause) {
-    throw invalid('the request body is not JSON', cause);
-  }
-}
-
-function imageText({ registry, repository }: AdminRepository): string {
-  return `${registry}/${repository}`;
 }

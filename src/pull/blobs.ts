@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { abandonOnAbort } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { OciError } from '../oci/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { Absences } from './absences.ts';
@@ -9,6 +10,7 @@ import { askInOrder, inContentOrder } from './ask.ts';
 import type { BlobContent } from './content.ts';
 import type { Fills } from './fills.ts';
 import { Flights } from './flights.ts';
+import { offlineError, tagLeadingTo } from './offline.ts';
 import { verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import { bytesByUpstream } from './served.ts';
@@ -60,6 +62,7 @@ export class PullBlobs {
       this.#sizes.set(digest, stored);
       return { size: stored, outcome: 'hit' };
     }
+    if (target.registry.offline) throw await this.#absent(target, digest);
     const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
     const fill = this.#fills.find(digest);
     if (size !== undefined)
@@ -90,6 +93,7 @@ export class PullBlobs {
         close,
       };
     }
+    if (target.registry.offline) throw await this.#absent(target, digest);
     const { fill, joined } = this.#fills.join(target, digest, leave.size);
     const reader = fill.reader();
     try {
@@ -118,6 +122,20 @@ export class PullBlobs {
     }
   }
 
+  /**
+   * Begins the download of a blob that is not stored, or joins it, without reading it: without a reader it is given up
+   * after a while. Resolves once the blob is stored.
+   * @throws OciError as {@link PullBlobs.open} does, and whatever ends the fill; the signal's reason when it aborts first
+   */
+  async begin(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<void> {
+    const leave = await this.#leave(target, digest, signal);
+    const running = this.#fills.find(digest);
+    if (running === undefined && (await this.#blobs.size(digest)) !== undefined) return;
+    if (target.registry.offline) throw await this.#absent(target, digest);
+    const { fill } = this.#fills.join(target, digest, leave.size);
+    await abandonOnAbort(fill.done, signal);
+  }
+
   /** Aborts what is under way, but for fills. */
   close(): void {
     this.#flights.close();
@@ -135,7 +153,15 @@ export class PullBlobs {
     return leave;
   }
 
+  async #absent(target: ResolvedRepository, digest: Digest): Promise<OciError> {
+    const image = imageName(target);
+    const tag = await tagLeadingTo(this.#metadata, keyOf(target), digest);
+    const bundle = tag === undefined ? image : `${image}:${tag}`;
+    return offlineError('BLOB_UNKNOWN', `blob ${digest} of ${bundle}`, bundle);
+  }
+
   async #askUpstream(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
+    if (target.registry.offline) throw await this.#absent(target, digest);
     const name = `${imageName(target)} ${digest}`;
     const absent = this.#absences.recall(name);
     if (absent !== undefined) throw absent;
@@ -144,7 +170,10 @@ export class PullBlobs {
       async (own) => {
         const answer = await askInOrder(
           inContentOrder(target.registry.upstreams, this.#random),
-          (upstream, attempt) => upstream.headBlob(target.repository, digest, attempt),
+          (upstream, attempt) => {
+            target.errand?.spend();
+            return upstream.headBlob(target.repository, digest, attempt);
+          },
           own,
         );
         if (answer.kind === 'refused') {

@@ -5,6 +5,7 @@ import { IntegrityError, OciError } from '../oci/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { FillFiles } from '../store/fill-files.ts';
 import type { Metadata } from '../store/metadata.ts';
+import type { Errand } from './errand.ts';
 import { Fill } from './fill.ts';
 import { type FillSlot, FillStorageError, type FillWorkers } from './fill-workers.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
@@ -33,6 +34,8 @@ export class Fills {
   readonly #deps: FillsDeps;
   readonly #options: { patience: number; sizeLimit: number; concurrency: number };
   readonly #running = new Map<Digest, Fill>();
+  /** On behalf of what those were begun that no client asked for. */
+  readonly #errands = new WeakMap<Fill, Errand>();
   readonly #queue: (() => void)[] = [];
   #active = 0;
   #closed = false;
@@ -57,16 +60,25 @@ export class Fills {
     return this.#running.get(digest);
   }
 
-  /** Joins the fill of a digest, or starts it from the registry of `target`. */
+  /**
+   * Joins the fill of a digest, or starts it from the registry of `target`.
+   * @throws ErrandSpentError when it is for an errand that may start none
+   */
   join(
     target: ResolvedRepository,
     digest: Digest,
     size: number | undefined,
   ): { fill: Fill; joined: boolean } {
+    const { errand } = target;
     const running = this.#running.get(digest);
-    if (running !== undefined) return { fill: running, joined: true };
+    if (running !== undefined) {
+      // Somebody waits for it now, so that it is no errand any more.
+      if (errand === undefined) this.#errands.get(running)?.hurry(running.done);
+      return { fill: running, joined: true };
+    }
     if (this.#closed)
       throw new OciError('UNAVAILABLE', 'the server is stopping: try again', { retryAfter: 5 });
+    errand?.spend();
     const { files, blobs } = this.#deps;
     const fill: Fill = new Fill(
       digest,
@@ -78,6 +90,7 @@ export class Fills {
       { patience: this.#options.patience },
     );
     this.#running.set(digest, fill);
+    if (errand !== undefined) this.#errands.set(fill, errand);
     return { fill, joined: false };
   }
 

@@ -21,6 +21,10 @@ export interface BlobStore {
    * survives a power cut, and the file at `path` is gone. Idempotent when the blob is already stored.
    */
   adopt(digest: Digest, path: string): Promise<void>;
+  /** The digests of all blobs, in no particular order; those that come or go meanwhile may be missed. */
+  digests(): AsyncIterable<Digest>;
+  /** Sets a blob that is not what its digest says aside, where nobody is served it; `false` when it was not stored. */
+  quarantine(digest: Digest): Promise<boolean>;
   /** Removes a blob; `false` when it was not stored. */
   delete(digest: Digest): Promise<boolean>;
 }

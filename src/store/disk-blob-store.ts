@@ -1,6 +1,6 @@
-import { mkdir, open, rename, stat, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
 import type { BlobFile, BlobStore } from './blob-store.ts';
 import type { Layout } from './layout.ts';
 import { ignoreMissing, openFile } from './open-file.ts';
@@ -32,6 +32,28 @@ export class DiskBlobStore implements BlobStore {
     if (made !== undefined) await syncParents(folder, path.dirname(made));
   }
 
+  async *digests(): AsyncGenerator<Digest, void, undefined> {
+    for (const algorithm of await namesIn(this.#layout.blobs)) {
+      for (const shard of await namesIn(path.join(this.#layout.blobs, algorithm))) {
+        for (const hex of await namesIn(path.join(this.#layout.blobs, algorithm, shard))) {
+          const digest = parseDigest(`${algorithm}:${hex}`);
+          if (digest !== undefined && hex.startsWith(shard)) yield digest;
+        }
+      }
+    }
+  }
+
+  async quarantine(digest: Digest): Promise<boolean> {
+    await mkdir(this.#layout.quarantine, { recursive: true });
+    try {
+      await rename(this.#layout.blob(digest), this.#layout.quarantined(digest));
+      return true;
+    } catch (error) {
+      ignoreMissing(error as NodeJS.ErrnoException);
+      return false;
+    }
+  }
+
   async delete(digest: Digest): Promise<boolean> {
     try {
       await unlink(this.#layout.blob(digest));
@@ -40,6 +62,17 @@ export class DiskBlobStore implements BlobStore {
       ignoreMissing(error as NodeJS.ErrnoException);
       return false;
     }
+  }
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    // A file among the folders is no blob; a folder may be gone by now.
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return [];
+    ignoreMissing(error as NodeJS.ErrnoException);
+    return [];
   }
 }
 

@@ -8,8 +8,11 @@ export type Layout = {
   blob(digest: Digest): string;
   /** A download under way or interrupted: `fills/<algorithm>-<hex>`, and beside it `.map`. */
   fill(digest: Digest): string;
+  /** What was found not to be what its name says: `quarantine/<algorithm>-<hex>`. */
+  quarantined(digest: Digest): string;
   readonly blobs: string;
   readonly fills: string;
+  readonly quarantine: string;
   readonly index: string;
   /** The key that tokens are signed with. */
   readonly tokenKey: string;
@@ -21,10 +24,12 @@ export type Layout = {
 export function storageLayout(root: string): Layout {
   const blobs = path.join(root, 'blobs');
   const fills = path.join(root, 'fills');
+  const quarantine = path.join(root, 'quarantine');
   return {
     root,
     blobs,
     fills,
+    quarantine,
     index: path.join(root, 'index.db'),
     tokenKey: path.join(root, 'token.key'),
     control: path.join(root, 'control.sock'),
@@ -32,6 +37,7 @@ export function storageLayout(root: string): Layout {
       const hex = digestHex(digest);
       return path.join(blobs, digestAlgorithm(digest), hex.slice(0, 2), hex);
     },
+    quarantined: (digest) => path.join(quarantine, `${digestAlgorithm(digest)}-${digestHex(digest)}`),
     fill: (digest) => path.join(fills, `${digestAlgorithm(digest)}-${digestHex(digest)}`),
   };
 }

@@ -109,6 +109,14 @@ export type UpstreamRecord = {
   readonly snapshot: unknown;
 };
 
+/** One run of a sync entry; `report` is plain JSON that this room does not look into. Times in ms since the epoch. */
+export type SyncRunRecord = {
+  readonly entry: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly report: unknown;
+};
+
 /** One pull to be remembered; `tag` when it was by tag. */
 export type PullRecord = RepositoryKey & {
   readonly digest: Digest;
@@ -219,6 +227,10 @@ export interface Metadata {
   upstreamHealth(): Promise<readonly UpstreamRecord[]>;
   /** Records what is known of upstreams, in place of what was; those not named are forgotten. */
   putUpstreamHealth(records: readonly UpstreamRecord[]): Promise<void>;
+  /** The runs of a sync entry that are remembered, newest first. */
+  syncRuns(entry: string): Promise<readonly SyncRunRecord[]>;
+  /** Remembers a run; of each entry only the last few are kept. */
+  putSyncRun(run: SyncRunRecord): Promise<void>;
   /** Ends all use; idempotent. */
   close(): Promise<void>;
 }

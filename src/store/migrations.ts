@@ -107,6 +107,16 @@ const migrations: readonly string[] = [
     PRIMARY KEY (repository, digest, subject)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE sync_run (
+    id INTEGER PRIMARY KEY,
+    entry TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    report TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX sync_run_by_entry ON sync_run (entry, id);
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

@@ -16,6 +16,7 @@ import type {
   StoredBlob,
   StoredListing,
   StoredManifest,
+  SyncRunRecord,
   TagEvent,
   TagRecord,
   TagSighting,
@@ -24,6 +25,7 @@ import type {
 import { IndexError, migrate } from './migrations.ts';
 import * as contents from './sqlite-contents.ts';
 import { prepareStatements, type Statements } from './sqlite-statements.ts';
+import { putSyncRun, syncRuns } from './sqlite-sync-runs.ts';
 import * as tags from './sqlite-tags.ts';
 
 type LeadRow = { tag: Tag | null; digest: Digest; noted: string };
@@ -243,6 +245,14 @@ export class SqliteMetadata implements Metadata {
         s.putUpstream.run(registry, upstream, JSON.stringify(snapshot));
       }
     })();
+  }
+
+  async syncRuns(entry: string): Promise<readonly SyncRunRecord[]> {
+    return syncRuns(this.#statements, entry);
+  }
+
+  async putSyncRun(run: SyncRunRecord): Promise<void> {
+    this.#database.transaction(() => putSyncRun(this.#statements, run))();
   }
 
   async close(): Promise<void> {

@@ -143,6 +143,14 @@ export function prepareStatements(database: Database) {
     upstreams: statement('SELECT registry, name, snapshot FROM upstream'),
     dropUpstreams: statement('DELETE FROM upstream'),
     putUpstream: statement('INSERT INTO upstream (registry, name, snapshot) VALUES (?, ?, ?)'),
+    syncRuns: statement(
+      'SELECT entry, started_at, ended_at, report FROM sync_run WHERE entry = ? ORDER BY id DESC',
+    ),
+    putSyncRun: statement('INSERT INTO sync_run (entry, started_at, ended_at, report) VALUES (?, ?, ?, ?)'),
+    dropSyncRuns: statement(
+      `DELETE FROM sync_run WHERE entry = @entry AND id NOT IN
+         (SELECT id FROM sync_run WHERE entry = @entry ORDER BY id DESC LIMIT @kept)`,
+    ),
     pulledManifest: statement('UPDATE manifest SET pulled_at = ? WHERE digest = ?'),
     pulledBlob: statement('UPDATE blob SET pulled_at = ? WHERE digest = ?'),
     pulledTag: statement(`UPDATE tag SET pulled_at = ? WHERE ${repository} AND name = ?`),

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
 import type { BlobFile, BlobStore } from '../../src/store/blob-store.ts';
 import { makeBlob, type TestBlob } from '../helpers/image.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
@@ -25,6 +27,12 @@ async function readAll(file: BlobFile): Promise<Buffer> {
   return buffer;
 }
 
+async function allIn(store: BlobStore): Promise<Digest[]> {
+  const digests: Digest[] = [];
+  for await (const digest of store.digests()) digests.push(digest);
+  return digests;
+}
+
 async function contentOf(store: BlobStore, blob: TestBlob): Promise<Buffer | undefined> {
   const file = await store.open(blob.digest);
   if (file === undefined) return undefined;
@@ -41,6 +49,29 @@ async function contentOf(store: BlobStore, blob: TestBlob): Promise<Buffer | und
  */
 export function describeBlobStore(name: string, open: () => Promise<BlobStore>): void {
   describe(`${name} as BlobStore`, () => {
+    test('all that is stored is listed, of either algorithm, and nothing else', async () => {
+      const store = await open();
+      const listed = async () => (await allIn(store)).sort();
+      expect(await listed()).toEqual([]);
+      const blobs = ['a', 'b', 'c'].map((seed) => makeBlob(seed, 10));
+      for (const blob of blobs) await store.adopt(blob.digest, await localFile(blob));
+      const long = `sha512:${createHash('sha512').update('d').digest('hex')}` as Digest;
+      await store.adopt(long, await localFile(makeBlob('d', 10)));
+      expect(await listed()).toEqual([...blobs.map(({ digest }) => digest), long].sort());
+    });
+
+    test('what is set aside is served no longer, and can be stored again', async () => {
+      const store = await open();
+      const blob = makeBlob('aside', 10);
+      expect(await store.quarantine(blob.digest)).toBe(false);
+      for (let turn = 0; turn < 2; turn += 1) {
+        await store.adopt(blob.digest, await localFile(blob));
+        expect(await store.quarantine(blob.digest)).toBe(true);
+        expect(await store.size(blob.digest)).toBeUndefined();
+        expect(await allIn(store)).toEqual([]);
+      }
+    });
+
     test('what is not stored has no size, cannot be opened and cannot be deleted', async () => {
       const store = await open();
       const { digest } = makeBlob('absent', 1);

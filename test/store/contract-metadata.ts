@@ -203,6 +203,21 @@ export function describeMetadata(name: string, open: () => Promise<Metadata>): v
       expect(await metadata.link(app, layer.digest)).toBeUndefined();
     });
 
+    test('the last runs of a sync entry are remembered, newest first, and no others', async () => {
+      const metadata = await open();
+      for (let at = 1; at <= 25; at += 1) {
+        const report = { added: [`v${at}`] };
+        await metadata.putSyncRun({ entry: 'app', startedAt: at, endedAt: at + 1, report });
+        if (at === 1) await metadata.putSyncRun({ entry: 'other', startedAt: 0, endedAt: 0, report: null });
+      }
+      const runs = await metadata.syncRuns('app');
+      expect(runs).toHaveLength(20);
+      expect(runs[0]).toEqual({ entry: 'app', startedAt: 25, endedAt: 26, report: { added: ['v25'] } });
+      expect(runs.at(-1)?.startedAt).toBe(6);
+      expect(await metadata.syncRuns('other')).toHaveLength(1);
+      expect(await metadata.syncRuns('none')).toEqual([]);
+    });
+
     test('closing twice is closing', async () => {
       const metadata = await open();
       await metadata.close();

@@ -8,6 +8,7 @@ import { IndexError } from '../../src/store/migrations.ts';
 import { SqliteMetadata } from '../../src/store/sqlite-metadata.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
+import { describeContents } from './contract-contents.ts';
 import { describeMetadata, manifest, mustKey, mustTag } from './contract-metadata.ts';
 import { describeTags } from './contract-tags.ts';
 
@@ -22,6 +23,7 @@ async function openIndex(file: string): Promise<SqliteMetadata> {
 
 const openEmpty = async () => openIndex(join(await temporaryDirectory(), 'index.db'));
 describeMetadata('SqliteMetadata', openEmpty);
+describeContents('SqliteMetadata', openEmpty);
 describeTags('SqliteMetadata', openEmpty);
 
 test('the index is made with its folder, and what it holds is there after a restart', async () => {

@@ -1,0 +1,61 @@
+/** Lets a number of things happen at once; who comes later waits, in order. */
+export class Turns {
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  /** @param options.most at once; at least 1 */
+  constructor(options: { most: number }) {
+    this.#free = options.most;
+  }
+
+  /** Waits for a turn, which ends when the answer is called; rejects with the signal's reason when it aborts first. */
+  async take(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.#free > 0) this.#free -= 1;
+    else await this.#wait(signal);
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#end();
+    };
+  }
+
+  #wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onTurn = () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      const onAbort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(onTurn), 1);
+        reject(signal.reason);
+      };
+      this.#waiting.push(onTurn);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #end(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free += 1;
+    else next();
+  }
+}
+
+/** Does `work` for each item, `most` at once; the first failure is thrown once what was begun has ended. */
+export async function eachAtOnce<T>(
+  items: readonly T[],
+  most: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items];
+  const failures: unknown[] = [];
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined && failures.length === 0; item = waiting.shift()) {
+      await work(item).catch((error: unknown) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
+  if (failures.length > 0) throw failures[0];
+}
