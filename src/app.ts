@@ -1,9 +1,11 @@
 import { type Core, openCore, type Surroundings } from './app/core.ts';
 import { openDoors } from './app/doors.ts';
 import { Lifetime, type OnClose } from './app/lifetime.ts';
+import { openPrefetch, openSync, startSyncSchedule } from './app/sync.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
 import { type AdminOptions, adminRoutes } from './http/admin.ts';
 import { joinRoutes } from './http/admin-router.ts';
+import { syncRoutes } from './http/admin-sync.ts';
 import { transferRoutes } from './http/admin-transfer.ts';
 import { BlobEndpoint } from './http/blob-endpoint.ts';
 import { BufferPool } from './http/buffer-pool.ts';
@@ -24,6 +26,7 @@ import { PolicyRules } from './policy/rules.ts';
 import { DeniedContent } from './pull/denied-content.ts';
 import { PullTimes } from './pull/pull-times.ts';
 import { SocketFile } from './store/socket-file.ts';
+import type { Sync } from './transfer/sync.ts';
 
 export { hashPassword } from './policy/hash-password.ts';
 
@@ -83,7 +86,8 @@ export async function openAdmin(config: Config, overrides: Overrides = {}): Prom
   try {
     const around = surroundings(overrides);
     const core = await openCore(config, around, lifetime.onClose);
-    const routes = admin(core, around.log, namesOf(config));
+    const sync = openSync(config, core, around, lifetime.onClose);
+    const routes = admin({ ...core, sync }, around.log, namesOf(config));
     return { fetch: async (request) => routes.fetch(request), close: () => lifetime.close() };
   } catch (error) {
     await lifetime.close();
@@ -108,7 +112,8 @@ async function open(
     metrics: () => metrics.render(),
   });
   operations.route('/', tokenRoutes({ ...doors, log }));
-  const guarded = admin(core, log, {
+  const sync = openSync(config, core, around, onClose);
+  const guarded = admin({ ...core, sync }, log, {
     ...namesOf(config),
     authorize: (exchange, image) => gatekeeper.admin(exchange, image),
   });
@@ -125,7 +130,7 @@ async function open(
   );
   const control = new ControlServer(
     {
-      routes: admin(core, log, namesOf(config)),
+      routes: admin({ ...core, sync }, log, namesOf(config)),
       file: new SocketFile(layout.control),
       log,
     },
@@ -135,6 +140,8 @@ async function open(
   await control.start();
   onClose(() => server.close());
   const address = await server.start(config.listen);
+  await startSyncSchedule(config, sync, around, onClose);
+  if (config.offline) log.info({}, 'offline: no upstream is asked');
   log.info({ ...address, version, storage: config.storage.path }, 'listening');
   return address;
 }
@@ -143,9 +150,10 @@ function openApi(
   config: Config,
   core: Core,
   gatekeeper: RegistryApiGatekeeper,
-  { log, clock }: Surroundings,
+  around: Surroundings,
   onClose: OnClose,
 ): RegistryApi {
+  const { log, clock } = around;
   const { metrics, metadata, namespaces, admission, manifests, listings, blobs } = core;
   const denials = new DeniedManifests();
   const deniedContent = new DeniedContent({ manifests });
@@ -175,6 +183,7 @@ function openApi(
   };
   const pullTimes = new PullTimes({ metadata, log }, { every: 5_000 });
   onClose(() => pullTimes.close());
+  const prefetch = openPrefetch(config, core, around, onClose);
   const { writeStallTimeout } = config.server;
   return new RegistryApi({
     namespaces,
@@ -190,6 +199,7 @@ function openApi(
         deniedContent,
         pullTimes,
         now: () => clock.now(),
+        ...(prefetch && { served: prefetch.served.bind(prefetch) }),
         denied: (exchange, image, reference) => {
           if (reference.kind === 'digest') return content(exchange, image);
           refused(exchange, image);
@@ -204,9 +214,14 @@ function openApi(
 }
 
 /** All of the admin API. */
-function admin(core: Core, log: Log, options: AdminOptions): ReturnType<typeof joinRoutes> {
+function admin(
+  core: Core & { readonly sync: Sync },
+  log: Log,
+  options: AdminOptions,
+): ReturnType<typeof joinRoutes> {
   return joinRoutes(
     transferRoutes({ ...core, log }, options),
+    syncRoutes({ sync: core.sync, log }, options),
     // It answers every other path, so it comes last.
     adminRoutes({ operations: core.tags, log }, options),
   );

@@ -34,6 +34,8 @@ export async function startEntrepot(
     `listen: 127.0.0.1:${port}`,
     `storage: {path: ${options.storage}}`,
     `registries: {docker.io: {upstreams: [${upstreams.join(', ')}], tagTtl: 5m}}`,
+    // What is measured is what is asked for.
+    'prefetch: false',
     `log: {level: ${options.logLevel}, format: json}`,
     options.config ?? '',
   ];

@@ -80,8 +80,11 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
   });
   const watch = new UpstreamWatch({ registries, metadata, clock, log, random });
-  await watch.start();
-  onClose(() => watch.close());
+  // What is known of upstreams outlasts a time offline.
+  if (!config.offline) {
+    await watch.start();
+    onClose(() => watch.close());
+  }
   watchUpstreams(registries, metrics);
 
   const hedgeBudget = new HedgeBudget();

@@ -18,11 +18,14 @@ export function buildRegistries(
     'op',
     'outcome',
   ]);
+  const { offline } = config;
   return Object.entries(config.registries).map(([name, { upstreams, tagTtl, negativeTtl }]) => ({
     name,
     tagTtl,
     negativeTtl,
-    upstreams: upstreams.map((upstream) => {
+    offline,
+    // Where none is asked there is none that could be.
+    upstreams: (offline ? [] : upstreams).map((upstream) => {
       const label = new URL(upstream.url).host;
       const observe = (op: string, outcome: string, ms: number) => {
         seconds({ upstream: label, op, outcome }, ms / 1000);

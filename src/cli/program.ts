@@ -8,6 +8,7 @@ import { addRollback } from './rollback.ts';
 import { addSchema } from './schema.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addSync } from './sync.ts';
 import { addVerify } from './verify.ts';
 import { addWarm } from './warm.ts';
 
@@ -32,6 +33,7 @@ export function createProgram(exit: (code: number) => never): Command {
   addHistory(program);
   addRollback(program);
   addLock(program);
+  addSync(program);
   addHashPassword(program);
   addSchema(program);
   return program;

@@ -3,6 +3,7 @@ import type { ConfigPath, Finding } from './problems.ts';
 import { isMap, listAt, mapAt } from './raw.ts';
 import { isRegistryHostText, readSpeed } from './scalars.ts';
 import { defaultRegistryName, defaultRegistryUrls } from './schema.ts';
+import { syncFindings } from './sync-checks.ts';
 
 /** One upstream of a document that no schema has looked at yet, and where it stands. */
 export type RawUpstream = { readonly path: ConfigPath; readonly upstream: Readonly<Record<string, unknown>> };
@@ -21,6 +22,7 @@ export function crossFieldFindings(document: unknown): Finding[] {
     ...rawUpstreams(document).flatMap(upstreamFindings),
     ...speedFindings(document),
     ...accessFindings(document),
+    ...syncFindings(document, registryNames(document, registries)),
   ];
 }
 
@@ -39,17 +41,16 @@ function defaultRegistryFindings(
 ): Finding[] {
   const path = ['defaultRegistry'];
   const configured = isMap(document) ? document['defaultRegistry'] : undefined;
-  const names = isMap(document) && document['registries'] !== undefined ? registries : defaultRegistryUrls;
-  const choices = Object.keys(names);
+  const choices = registryNames(document, registries);
   if (choices.length === 0) {
     const empty = isMap(document) && isMap(document['registries']);
     return empty ? [{ path: ['registries'], message: 'must name at least one registry' }] : [];
   }
-  if (configured === undefined && !Object.hasOwn(names, defaultRegistryName)) {
+  if (configured === undefined && !choices.includes(defaultRegistryName)) {
     const message = `is ${defaultRegistryName} unless set, which registries lacks: set it to one of ${choices.join(', ')}`;
     return [{ path, message, shownAt: ['registries'] }];
   }
-  if (typeof configured !== 'string' || Object.hasOwn(names, configured)) return [];
+  if (typeof configured !== 'string' || choices.includes(configured)) return [];
   return [{ path, message: `must be one of the registries: ${choices.join(', ')}` }];
 }
 
@@ -141,4 +142,10 @@ function bytesPerSecond(raw: unknown): number | undefined {
 
 function rawRegistries(document: unknown): Readonly<Record<string, unknown>> {
   return mapAt(document, 'registries');
+}
+
+/** The names of the configured registries, or of those without any. */
+function registryNames(document: unknown, registries: Readonly<Record<string, unknown>>): string[] {
+  const given = isMap(document) && document['registries'] !== undefined;
+  return Object.keys(given ? registries : defaultRegistryUrls);
 }

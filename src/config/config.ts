@@ -67,6 +67,28 @@ export type PolicyRuleConfig = {
   readonly minAge?: number;
 };
 
+/** An image that is kept up to date on a schedule; at least one of `tags`, `semver` and `newest` is given. */
+export type SyncConfig = {
+  /** `registry/repository`, of a configured registry. */
+  readonly image: string;
+  /** Globs, or valid regular expressions between slashes. */
+  readonly tags?: readonly string[];
+  /** An npm version range. */
+  readonly semver?: string;
+  /** How many of the highest versions. */
+  readonly newest?: number;
+  /** `os/architecture[/variant]`. Absent: all. */
+  readonly platforms?: readonly string[];
+  /** Five cron fields, or a nickname. Absent: on demand only. */
+  readonly schedule?: string;
+  /** Milliseconds by which a run may start later than scheduled. */
+  readonly jitter: number;
+  /** Bytes per second of a run. Absent: unlimited. */
+  readonly maxBandwidth?: number;
+  /** Upstream requests of a run. Absent: unlimited. */
+  readonly requests?: number;
+};
+
 /** What may be pulled. */
 export type PolicyConfig = {
   readonly default: 'allow' | 'deny';
@@ -142,12 +164,17 @@ export type OutboundProxyConfig = {
 export type Config = {
   /** `host` is without brackets; port 0 lets the system choose. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** Whether no upstream is ever asked. */
+  readonly offline: boolean;
   /** `path` is absolute. */
   readonly storage: { readonly path: string };
   /** The registry of a name without one; a key of `registries`. */
   readonly defaultRegistry: string;
   /** By registry host; has no prototype, so that a look-up of any client-sent name is safe. */
   readonly registries: Readonly<Record<string, RegistryConfig>>;
+  /** Whether a pulled manifest starts the downloads of its layers. */
+  readonly prefetch: boolean;
+  readonly sync: readonly SyncConfig[];
   readonly policy: PolicyConfig;
   readonly access: AccessConfig;
   /** Absolute paths of a PEM certificate and its key, which matched when loaded. Absent: plain http is served. */

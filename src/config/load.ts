@@ -6,7 +6,7 @@ import { type ConfigDocument, emptyDocument, readDocument } from './document.ts'
 import { applySchema } from './findings.ts';
 import { type FileOptions, type NamedFiles, readNamedFiles } from './named-files.ts';
 import { readOutboundProxy } from './outbound-proxy.ts';
-import { ConfigError, type ConfigProblem, type Finding, pathText } from './problems.ts';
+import { ConfigError, type ConfigPath, type ConfigProblem, type Finding, pathText } from './problems.ts';
 import type { ParsedConfig } from './schema.ts';
 import { type Environment, substitute } from './substitute.ts';
 import { toConfig } from './to-config.ts';
@@ -57,12 +57,31 @@ export function loadConfig(options: LoadOptions): Config {
   const problems = [...document.problems, ...content.problems, ...outbound.problems];
   if (!content.checked || problems.length > 0) throw new ConfigError(shownName(file, cwd), problems);
   const config = deepFreeze(toConfig({ ...content.checked, folder, outboundProxy: outbound.proxy }));
-  const faults = config.policy.rules.flatMap((rule, index) => {
+  const faults = patternsOf(config).flatMap(({ path, rule }) => {
     const message = ruleFault?.(rule);
-    return message === undefined ? [] : [locate({ path: ['policy', 'rules', index], message }, document)];
+    return message === undefined ? [] : [locate({ path, message }, document)];
   });
   if (faults.length > 0) throw new ConfigError(shownName(file, cwd), faults);
   return config;
+}
+
+/** All rules, and what else selects tags as rules do. */
+function patternsOf({
+  policy,
+  sync,
+}: Config): readonly { readonly path: ConfigPath; readonly rule: PolicyRuleConfig }[] {
+  return [
+    ...policy.rules.map((rule, index) => ({ path: ['policy', 'rules', index], rule })),
+    ...sync.map(({ image, tags, semver }, index) => ({
+      path: ['sync', index],
+      rule: {
+        images: [image],
+        ...(tags && { tags }),
+        ...(semver !== undefined && { semver }),
+        action: 'allow' as const,
+      },
+    })),
+  ];
 }
 
 type Checked = { readonly parsed: ParsedConfig; readonly files: NamedFiles };

@@ -35,7 +35,9 @@ export function readSchedule(text: string): Reading<string> {
   }
   const [, , day = '*', month = '*', weekday = '*'] = parts;
   const comes = weekday !== '*' || leastOf(day, fields[2]) <= mostDays(month);
-  return comes ? { kind: 'value', value: parts.join(' ') } : refused('names a day that its months never have');
+  return comes
+    ? { kind: 'value', value: parts.join(' ') }
+    : refused('names a day that its months never have');
 }
 
 function isField(text: string, field: Field | undefined): boolean {

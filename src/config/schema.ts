@@ -11,6 +11,7 @@ import {
 import { accessSchema, tlsSchema } from './schema-access.ts';
 import { policySchema } from './schema-policy.ts';
 import { leastBandwidth, registrySchema } from './schema-registries.ts';
+import { syncSchema } from './schema-sync.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[];
 
@@ -32,6 +33,12 @@ export const configSchema = z.strictObject({
   listen: listenSchema('Address to serve on; port 0 lets the system choose. IPv6 in brackets.').prefault(
     '0.0.0.0:5000',
   ),
+  offline: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Never asks any upstream: what is stored is served as it is, the rest does not exist. New images come by `entrepot import`.',
+    ),
   storage: z
     .strictObject({
       path: textSchema(
@@ -54,6 +61,17 @@ export const configSchema = z.strictObject({
     )
     .describe(
       'The registries served, by host (`host` or `host:port`, lower case). When given, it replaces the whole default list.',
+    ),
+  prefetch: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Begins to download an image's layers when a client pulls the manifest of its platform, before it asks for them: as far as `limits.connections` leaves room, and none over 1GiB.",
+    ),
+  sync: syncSchema
+    .prefault([])
+    .describe(
+      'Images that are fetched on a schedule, before anybody pulls them, so that new versions are there.',
     ),
   policy: policySchema.prefault({}).describe('What may be pulled.'),
   access: accessSchema.prefault({}).describe('Who may do what.'),

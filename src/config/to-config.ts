@@ -7,6 +7,7 @@ import type {
   PolicyConfig,
   PolicyRuleConfig,
   RegistryConfig,
+  SyncConfig,
   UpstreamConfig,
   UserConfig,
 } from './config.ts';
@@ -30,6 +31,7 @@ export function toConfig({ parsed, files, folder, outboundProxy }: Settings): Co
     storage: { path: resolve(folder, parsed.storage.path) },
     registries: toRegistries(parsed.registries, files, folder),
     limits: toLimits(parsed.limits),
+    sync: parsed.sync.map((entry): SyncConfig => defined(entry)),
     policy: toPolicy(parsed.policy, files, folder),
     access: toAccess(parsed.access, folder),
     ...(tls && { tls: { certFile: resolve(folder, tls.cert), keyFile: resolve(folder, tls.key) } }),

@@ -130,8 +130,8 @@ export class Download {
     const runs = this.#lanes.all;
     for (const run of runs) {
       if (run.cancelled) continue;
-      const { upstream } = run.order;
-      run.measure(at, upstream.minSpeed);
+      const { upstream, paced } = run.order;
+      run.measure(at, paced ? 0 : upstream.minSpeed);
       const better = sources.choose(
         run.stop - run.position,
         this.#lanes.byUpstream(),
@@ -243,6 +243,7 @@ export class Download {
         maySkip: this.#lanes.size === 0,
         expectedRate: this.#lanes.rateOf(upstream) ?? choice.rate,
         budgets: budgets(upstream),
+        paced: target.errand?.paced === true,
       },
       (lane, total) => this.#begun(lane, total),
       signal,

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Ingest } from '../store/ingest.ts';
 import { acceptBody, rangeless } from '../upstream/accept-body.ts';
-import { Bandwidth, waitFor } from '../upstream/bandwidth.ts';
+import { Bandwidth, reserveAll } from '../upstream/bandwidth.ts';
 import type { HopResult } from '../upstream/result.ts';
 import type { BodySink, Wire, WireResponseHead } from '../upstream/wire.ts';
 import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
@@ -19,6 +19,9 @@ export type OpenFill = {
 };
 
 type Hop = Extract<FillCommand, { kind: 'hop' }>;
+
+/** Milliseconds after which a connection that is held back looks whether it still is. */
+const longestNap = 100;
 
 /** Runs one GET and writes what it brings into the fill, from the lane's start to its stop. */
 export async function runHop(
@@ -122,13 +125,26 @@ class HopBody implements BodySink {
       this.#abort();
       return;
     }
-    const wait = this.#budgets.length === 0 ? 0 : waitFor(this.#budgets, bytes.length);
-    // A stop-hop must not find the connection asleep.
-    if (wait > 0) return pause(wait, undefined, { ref: false });
+    return this.#hold(bytes.length);
+  }
+
+  /** Waits as long as the budgets want. */
+  #hold(bytes: number): void | Promise<void> {
+    if (this.#budgets.length === 0) return;
+    const left = reserveAll(this.#budgets, bytes);
+    if (left(0) > 0) return waitOut(left);
   }
 
   #refuse(reason: string): 'collect' {
     this.refused = reason;
     return 'collect';
+  }
+}
+
+async function waitOut(left: (elapsed: number) => number): Promise<void> {
+  const started = performance.now();
+  for (let ms = left(0); ms > 0; ms = left(performance.now() - started)) {
+    // A stop-hop must not find the connection asleep.
+    await pause(Math.min(ms, longestNap), undefined, { ref: false });
   }
 }

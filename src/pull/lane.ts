@@ -26,6 +26,8 @@ export type LaneOrder = {
   /** What is expected of the upstream until there is something to measure, in bytes a second. */
   readonly expectedRate: number;
   readonly budgets: readonly SharedArrayBuffer[];
+  /** Whether it is held back on purpose: its speed says nothing about the upstream. */
+  readonly paced: boolean;
 };
 
 /** Milliseconds over which a lane's rate is measured anew. */
@@ -111,7 +113,7 @@ export class LaneRun {
     begun: (lane: LaneRun, total: number | undefined) => void,
     signal: AbortSignal,
   ): Promise<LaneEnd> {
-    const { upstream, repository, digest, start, end, maySkip, budgets } = this.order;
+    const { upstream, repository, digest, start, end, maySkip, budgets, paced } = this.order;
     const pass = upstream.health.admit();
     const transfer = upstream.health.began((end ?? this.stop) - start);
     const own = AbortSignal.any([signal, this.#abort.signal]);
@@ -144,7 +146,7 @@ export class LaneRun {
       return { position: this.position, refusal: undefined, complete: false };
     } finally {
       pass.release();
-      transfer.ended(this.position - start);
+      if (!paced) transfer.ended(this.position - start);
     }
   }
 

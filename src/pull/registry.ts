@@ -1,6 +1,7 @@
 import type { RepositoryName } from '../oci/reference.ts';
 import type { RepositoryKey } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
+import type { Errand } from './errand.ts';
 
 /** A source host that the configuration names, and the endpoints that serve its content. */
 export type Registry = {
@@ -11,10 +12,17 @@ export type Registry = {
   readonly tagTtl: number;
   /** Milliseconds for which an absence is remembered. */
   readonly negativeTtl: number;
+  /** Whether upstreams are never asked: there are none then, and what is stored is all there is. */
+  readonly offline?: boolean;
 };
 
 /** A repository of a known registry. */
-export type ResolvedRepository = { readonly registry: Registry; readonly repository: RepositoryName };
+export type ResolvedRepository = {
+  readonly registry: Registry;
+  readonly repository: RepositoryName;
+  /** What it is asked for on behalf of, where that is no client. */
+  readonly errand?: Errand;
+};
 
 /** `registry/repository`, as shown to people and matched by policy. */
 export function imageName({ registry, repository }: ResolvedRepository): string {

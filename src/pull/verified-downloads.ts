@@ -97,7 +97,9 @@ export class VerifiedDownloads {
     const { log, random, hedges, hedged, budgets } = this.#deps;
     const sources = new Sources(upstreams, { random });
     const now = () => performance.now();
-    const job = { target, digest: fill.digest, fill, slot, sources, hedges, hedged, budgets, now };
+    const own = target.errand?.budgets ?? [];
+    const all = (upstream: UpstreamClient) => [...budgets(upstream), ...own];
+    const job = { target, digest: fill.digest, fill, slot, sources, hedges, hedged, budgets: all, now };
     return new Download({ log }, job, this.#patience);
   }
 

@@ -8,7 +8,8 @@ const millisecond = 1_000_000n;
 
 const nextFree = 0;
 const rate = 1;
-const slots = 2;
+const lifts = 2;
+const slots = 3;
 
 /**
  * A budget of bytes per second that threads keep together through one piece of memory, without messages: GCRA as
@@ -69,6 +70,7 @@ export class Bandwidth {
    */
   reserve(bytes: number): number {
     const cost = this.#cost(bytes);
+    if (this.lifted) return 0;
     const now = this.#now();
     for (let seen = Atomics.load(this.#cells, nextFree); ; ) {
       const free = (seen > now ? seen : now) + cost;
@@ -76,6 +78,24 @@ export class Bandwidth {
       if (found === seen) return wholeMilliseconds(free - burst - now);
       seen = found;
     }
+  }
+
+  /** Whether everything is let through now. */
+  get lifted(): boolean {
+    return Atomics.load(this.#cells, lifts) > 0n;
+  }
+
+  /**
+   * Lets everything through, in every thread, until the returned function is called; what went through is not made
+   * up for. Several may lift it at once.
+   */
+  lift(): () => void {
+    Atomics.add(this.#cells, lifts, 1n);
+    let lifted = true;
+    return () => {
+      if (lifted) Atomics.sub(this.#cells, lifts, 1n);
+      lifted = false;
+    };
   }
 
   /** Nanoseconds that `bytes` take. The remainder is carried over, so that the sum is right to the nanosecond. */
@@ -89,11 +109,16 @@ export class Bandwidth {
 
 /**
  * Takes `bytes` out of every budget, such as an upstream's and that of all together.
- * @returns the longest wait in milliseconds; 0 when every budget is within its burst, or there is none
+ * @returns what tells, so many milliseconds later, how many are still to be waited: the longest wait of those budgets
+ *   that are not lifted by then
  * @throws RangeError when `bytes` is negative or not whole
  */
-export function waitFor(bandwidths: readonly Bandwidth[], bytes: number): number {
-  return bandwidths.reduce((longest, bandwidth) => Math.max(longest, bandwidth.reserve(bytes)), 0);
+export function reserveAll(bandwidths: readonly Bandwidth[], bytes: number): (elapsed: number) => number {
+  const holds = bandwidths.map((bandwidth) => ({ bandwidth, wait: bandwidth.reserve(bytes) }));
+  return (elapsed) => {
+    const waits = holds.map(({ bandwidth, wait }) => (bandwidth.lifted ? 0 : wait - elapsed));
+    return Math.ceil(Math.max(0, ...waits));
+  };
 }
 
 /** Rounded up: a wait cut short would let more through than the rate. */

@@ -47,6 +47,9 @@ describe('without a file', () => {
       listen: { host: '0.0.0.0', port: 5000 },
       storage: { path: '/srv/entrepot/storage' },
       defaultRegistry: 'docker.io',
+      offline: false,
+      prefetch: true,
+      sync: [],
       policy: { default: 'allow', rules: [], digests: 'provenance', failClosed: false },
       access: {
         anonymous: [{ images: ['**'], actions: ['pull'] }],
@@ -121,6 +124,10 @@ describe('with a file', () => {
 listen: "[::1]:0"
 storage: {path: cache/here}
 defaultRegistry: registry.corp:5000
+offline: true
+prefetch: false
+sync:
+  - {image: registry.corp:5000/org/app, tags: "v*", platforms: [linux/arm/v7], schedule: "@daily", jitter: 0s}
 registries:
   registry.corp:5000:
     upstreams:
@@ -188,6 +195,17 @@ log: {level: silent, format: text}
       listen: { host: '::1', port: 0 },
       storage: { path: '/cache/here' },
       defaultRegistry: 'registry.corp:5000',
+      offline: true,
+      prefetch: false,
+      sync: [
+        {
+          image: 'registry.corp:5000/org/app',
+          tags: ['v*'],
+          platforms: ['linux/arm/v7'],
+          schedule: '@daily',
+          jitter: 0,
+        },
+      ],
       registries: {
         'registry.corp:5000': {
           upstreams: [

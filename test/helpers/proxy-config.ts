@@ -1,4 +1,4 @@
-import type { Config, RegistryConfig, UpstreamConfig } from '../../src/config/config.ts';
+import type { Config, RegistryConfig, SyncConfig, UpstreamConfig } from '../../src/config/config.ts';
 import { isLoopbackHost } from './no-network.ts';
 
 /** An upstream: something with a URL (such as a fake upstream), and what deviates from the defaults. */
@@ -14,6 +14,10 @@ export type RegistryLike =
 export type ConfigOptions = {
   readonly registries?: Readonly<Record<string, RegistryLike>>;
   readonly defaultRegistry?: string;
+  readonly offline?: boolean;
+  /** Off unless given: it downloads what the test did not ask for, and sooner. */
+  readonly prefetch?: boolean;
+  readonly sync?: readonly (Partial<SyncConfig> & { readonly image: string })[];
   readonly policy?: Partial<Config['policy']>;
   readonly access?: Partial<Config['access']>;
   readonly tls?: NonNullable<Config['tls']>;
@@ -33,6 +37,9 @@ export function makeConfig(storagePath: string, options: ConfigOptions = {}): Co
     storage: { path: storagePath },
     defaultRegistry: options.defaultRegistry ?? named[0]?.[0] ?? 'docker.io',
     registries,
+    offline: options.offline ?? false,
+    prefetch: options.prefetch ?? false,
+    sync: (options.sync ?? []).map((entry) => ({ jitter: 0, ...entry })),
     policy: { default: 'allow', rules: [], digests: 'provenance', failClosed: false, ...options.policy },
     access: {
       anonymous: [{ images: ['**'], actions: ['pull'] }],
@@ -113,6 +120,13 @@ export function configFileText(config: Config): string {
     storage: config.storage,
     defaultRegistry: config.defaultRegistry,
     registries: Object.fromEntries(registries),
+    offline: config.offline,
+    prefetch: config.prefetch,
+    sync: config.sync.map(({ jitter, maxBandwidth, ...entry }) => ({
+      ...entry,
+      jitter: `${jitter}ms`,
+      ...(maxBandwidth !== undefined && { maxBandwidth: `${maxBandwidth}B` }),
+    })),
     policy: policyText(config.policy),
     access: config.access,
     ...(config.tls && { tls: { cert: config.tls.certFile, key: config.tls.keyFile } }),

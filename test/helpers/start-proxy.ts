@@ -11,6 +11,8 @@ import { type ConfigOptions, makeConfig } from './proxy-config.ts';
 /** How a test's server differs from the defaults. */
 export type ProxyOptions = ConfigOptions & {
   readonly clock?: Clock;
+  /** The storage of a server that was closed, to go on with. */
+  readonly storagePath?: string;
   /** Unfinished fills may stay behind when the server closes (the test leaves one on purpose). */
   readonly allowFills?: boolean;
 };
@@ -33,7 +35,7 @@ export type RunningProxy = {
 
 /** Starts a server over loopback that ends with the test, which then fails if the server leaked files. */
 export async function startProxy(options: ProxyOptions = {}): Promise<RunningProxy> {
-  const storagePath = await temporaryDirectory();
+  const storagePath = options.storagePath ?? (await temporaryDirectory());
   const logs = captureLog();
   const { clock } = options;
   const start = async () => {

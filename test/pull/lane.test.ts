@@ -34,6 +34,7 @@ async function start(order: Partial<LaneOrder> = {}, signal = neverAborted) {
       maySkip: true,
       expectedRate: 900,
       budgets: [],
+      paced: false,
       ...order,
     },
     (_lane, total) => begun.push(total),

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Bandwidth, waitFor } from '../../src/upstream/bandwidth.ts';
+import { Bandwidth, reserveAll } from '../../src/upstream/bandwidth.ts';
 import { within } from '../helpers/gate.ts';
 
 const second = 1_000_000_000n;
@@ -149,10 +149,22 @@ describe('several bandwidths', () => {
     const now = () => 0n;
     const own = Bandwidth.make(1_000_000, now);
     const common = Bandwidth.make(10_000_000, now);
-    expect(waitFor([own, common], 300_000)).toBe(200);
-    expect(waitFor([common, own], 0)).toBe(200);
-    expect(waitFor([common], 1_200_000)).toBe(50);
-    expect(waitFor([], 1_000_000)).toBe(0);
+    expect(reserveAll([own, common], 300_000)(0)).toBe(200);
+    expect(reserveAll([common, own], 0)(0)).toBe(200);
+    expect(reserveAll([common], 1_200_000)(0)).toBe(50);
+    expect(reserveAll([], 1_000_000)(0)).toBe(0);
+  });
+
+  test('are waited for until the time is over, or those that hold are lifted', () => {
+    const now = () => 0n;
+    const own = Bandwidth.make(1_000_000, now);
+    const common = Bandwidth.make(5_000_000, now);
+    const left = reserveAll([own, common], 1_000_000);
+    expect([0, 0.5, 800, 900, 1_000].map(left)).toEqual([900, 900, 100, 0, 0]);
+    const restore = own.lift();
+    expect([0, 100].map(left)).toEqual([100, 0]);
+    restore();
+    expect(left(0)).toBe(900);
   });
 });
 
@@ -190,6 +202,22 @@ describe('two threads', () => {
     // Not compared as arrays: to print how they differ would take a minute.
     const wrong = inOrder.findIndex((wait, index) => wait !== Math.max(0, index + 1 - 100));
     expect({ reservations: inOrder.length, wrong }).toEqual({ reservations: 2 * count, wrong: -1 });
+  });
+
+  test('lift it for each other, and what went through then is not made up for', () => {
+    const clock = standingClock();
+    const { shared } = Bandwidth.make(1_000, clock.now);
+    const [one, other] = [Bandwidth.attach(shared, clock.now), Bandwidth.attach(shared, clock.now)];
+    const restore = one.lift();
+    const restoreToo = other.lift();
+    expect(other.reserve(1_000_000)).toBe(0);
+    restore();
+    restore();
+    expect(other.lifted).toBe(true);
+    expect(other.reserve(1_000_000)).toBe(0);
+    restoreToo();
+    expect(one.lifted).toBe(false);
+    expect(other.reserve(1_100)).toBe(1_000);
   });
 
   test('read one clock', async () => {
