@@ -4,6 +4,7 @@ import { Lifetime, type OnClose } from './app/lifetime.ts';
 import { openPrefetch, openSync, startSyncSchedule } from './app/sync.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
 import { type AdminOptions, adminRoutes } from './http/admin.ts';
+import { bundleRoutes } from './http/admin-bundle.ts';
 import { joinRoutes } from './http/admin-router.ts';
 import { syncRoutes } from './http/admin-sync.ts';
 import { transferRoutes } from './http/admin-transfer.ts';
@@ -221,6 +222,7 @@ function admin(
 ): ReturnType<typeof joinRoutes> {
   return joinRoutes(
     transferRoutes({ ...core, log }, options),
+    bundleRoutes({ ...core, log }, options),
     syncRoutes({ sync: core.sync, log }, options),
     // It answers every other path, so it comes last.
     adminRoutes({ operations: core.tags, log }, options),

@@ -18,10 +18,13 @@ import { UpstreamWatch } from '../pull/upstream-watch.ts';
 import { VerifiedDownloads } from '../pull/verified-downloads.ts';
 import { DiskBlobStore } from '../store/disk-blob-store.ts';
 import { FillFiles } from '../store/fill-files.ts';
+import { ImportStaging } from '../store/import-staging.ts';
 import { type Layout, storageLayout } from '../store/layout.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { SqliteMetadata } from '../store/sqlite-metadata.ts';
+import { Export } from '../transfer/export.ts';
 import { Images } from '../transfer/images.ts';
+import { Import } from '../transfer/import.ts';
 import { Status } from '../transfer/status.ts';
 import { Verify } from '../transfer/verify.ts';
 import { Warm } from '../transfer/warm.ts';
@@ -48,6 +51,8 @@ export type Core = {
   readonly warm: Warm;
   readonly status: Status;
   readonly verify: Verify;
+  readonly exporter: Export;
+  readonly importer: Import;
 };
 
 /** Milliseconds that a download goes on without a reader. */
@@ -159,6 +164,11 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     warm,
     status: new Status({ images, admission }),
     verify,
+    exporter: new Export({ images, metadata, blobs: blobStore }),
+    importer: new Import(
+      { metadata, manifests: store, blobs: blobStore, staging: new ImportStaging(layout), clock },
+      { registries: registries.map(({ name }) => name), manifestSize },
+    ),
   };
 }
 

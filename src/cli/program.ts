@@ -1,8 +1,10 @@
 import { Command } from 'commander';
 import { version } from '../lib/version.ts';
 import { addCheck } from './check.ts';
+import { addExport } from './export.ts';
 import { addHashPassword } from './hash-password.ts';
 import { addHistory } from './history.ts';
+import { addImport } from './import.ts';
 import { addLock } from './lock.ts';
 import { addRollback } from './rollback.ts';
 import { addSchema } from './schema.ts';
@@ -30,6 +32,8 @@ export function createProgram(exit: (code: number) => never): Command {
   addWarm(program);
   addStatus(program);
   addVerify(program);
+  addExport(program);
+  addImport(program);
   addHistory(program);
   addRollback(program);
   addLock(program);

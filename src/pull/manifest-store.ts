@@ -7,6 +7,7 @@ import type { Tag } from '../oci/reference.ts';
 import type {
   ChildLink,
   FoundBy,
+  ImportedManifest,
   Metadata,
   RepositoryKey,
   StoredManifest,
@@ -135,6 +136,16 @@ export class ManifestStore {
   forget(digest: Digest): void {
     const ending = ` ${digest}`;
     for (const name of [...this.#manifests.keys()]) if (name.endsWith(ending)) this.#manifests.delete(name);
+  }
+
+  /** Makes what an archive brought visible, all of it or none: see `Metadata.importManifests`. */
+  async importManifests(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
+    const moves = await this.#metadata.importManifests(entries);
+    for (const { key, tag } of entries) {
+      if (tag !== undefined) this.#tags.delete(nameOf(key, tag));
+      this.#changed(key);
+    }
+    return moves;
   }
 
   /** Forgets the tag, not what it named. */
