@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { bundle } from './bundle.ts';
 import { coldBlob } from './cold-blob.ts';
 import { coldSmall } from './cold-small.ts';
 import { firstByte } from './first-byte.ts';
@@ -13,6 +14,7 @@ import { hotBlob } from './hot-blob.ts';
 import { hotManifest } from './hot-manifest.ts';
 import { memory } from './memory.ts';
 import { upstreams } from './upstreams.ts';
+import { warm } from './warm.ts';
 
 const benchmarks: readonly Benchmark[] = [
   hotManifest,
@@ -23,6 +25,8 @@ const benchmarks: readonly Benchmark[] = [
   firstByte,
   memory,
   upstreams,
+  warm,
+  bundle,
 ];
 
 const usage = `usage: node bench/run.ts [name…] [--short] [--peers-only] [--write-docs]

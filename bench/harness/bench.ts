@@ -36,6 +36,8 @@ export type Cache = {
   server: Server;
   gate: Gate;
   roads: readonly Road[];
+  /** The folder that it keeps everything in. */
+  storage: string;
   /** Resolves when the blob is in the cache's storage under its final name: verified, and a hit from then on. */
   stored(digest: string): Promise<void>;
   close(): Promise<void>;
@@ -83,6 +85,7 @@ export async function startCache(
     server,
     gate,
     roads,
+    storage,
     stored: async (digest) => {
       const file = join(storage, storedPath[name](digest.replace('sha256:', '')));
       for (const deadline = Date.now() + 60_000; !existsSync(file); await pause(5)) {

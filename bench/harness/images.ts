@@ -19,14 +19,22 @@ export const manifestPath = (image: Image, reference = '1') =>
   `/v2/${image.repository}/manifests/${reference}`;
 export const blobPath = (image: Image, blob: Blob) => `/v2/${image.repository}/blobs/${blob.digest}`;
 
-/** Makes an image of incompressible layers of the given sizes (bytes) and pushes it to a registry. */
+/**
+ * Makes an image of incompressible layers of the given sizes (bytes), on top of those of `base`, and pushes it to a
+ * registry.
+ */
 export async function pushImage(
   sandbox: Sandbox,
   registry: string,
-  options: { repository: string; layerSizes: readonly number[] },
+  options: { repository: string; layerSizes: readonly number[]; base?: Image },
 ): Promise<Image> {
-  const { repository } = options;
+  const { repository, base } = options;
   const layers: Blob[] = [];
+  for (const layer of base?.layers ?? []) {
+    const mount = new URLSearchParams({ mount: layer.digest, from: base?.repository ?? '' });
+    await send(new URL(`/v2/${repository}/blobs/uploads/?${mount}`, registry), 'POST', {}, Buffer.alloc(0));
+    layers.push(layer);
+  }
   for (const size of options.layerSizes) {
     const file = sandbox.path('layer');
     const digest = await writeRandomFile(file, size);

@@ -49,6 +49,26 @@ export async function downloadAll(urls: readonly string[], parallel: number): Pr
   await run('curl', ['-sSf', '-Z', '--parallel-immediate', '--parallel-max', String(parallel), ...targets]);
 }
 
+/** Asks a running entrepot's admin API, over the control socket of its storage, with curl. */
+export function askAdmin(
+  storage: string,
+  request: { path: string; body?: unknown; upload?: string; output?: string },
+): Promise<string> {
+  const { path, body, upload, output } = request;
+  const json = ['-H', 'Content-Type: application/json', '-d', JSON.stringify(body)];
+  const sent =
+    upload === undefined ? json : ['-H', 'Content-Type: application/x-tar', '-T', upload, '-X', 'POST'];
+  const kept = output === undefined ? [] : ['-o', output];
+  return run('curl', [
+    '-sSf',
+    '--unix-socket',
+    `${storage}/control.sock`,
+    ...sent,
+    ...kept,
+    `http://entrepot${path}`,
+  ]);
+}
+
 /** Fetches a manifest by tag, as every client does first: only then may a proxy hand out its blobs. */
 export async function fetchManifest(base: string, image: Image, authorization?: string): Promise<void> {
   const headers = ['-H', `Accept: ${manifestType}`, ...authorized(authorization)];

@@ -45,13 +45,14 @@ export class Origin {
     return this.#registry.url;
   }
 
-  /** An image with layers of these sizes (bytes); made once a run and name. */
-  async image(name: string, layerSizes: readonly number[]): Promise<Image> {
+  /** An image with layers of these sizes (bytes), on top of those of `base`; made once a run and name. */
+  async image(name: string, layerSizes: readonly number[], base?: Image): Promise<Image> {
     const known = this.#images.get(name);
     if (known) return known;
     const image = await pushImage(this.#sandbox, this.#registry.url, {
       repository: `library/${name}`,
       layerSizes,
+      ...(base && { base }),
     });
     this.#images.set(name, image);
     return image;
