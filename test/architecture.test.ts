@@ -26,7 +26,6 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
 const packageHomes: Readonly<Record<string, readonly string[]>> = {
   'better-sqlite3': ['store'],
   undici: ['upstream'],
-  'tar-stream': ['transfer'],
   tldts: ['upstream'],
   hono: ['http'],
   '@hono/node-server': ['http'],

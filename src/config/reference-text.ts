@@ -59,7 +59,7 @@ Messages never show configured values.
 What clients send to a mirror (\`registry-mirrors\`, \`hosts.toml\`) is never answered with a request for a login, since some would answer it
 with the user's password for another registry. Direct requests (\`entrepot:5000/ghcr.io/org/app:v1\`) are asked for one when
 \`access.anonymous\` does not suffice. \`docker login\` and \`podman login\` look only at \`/v2/\`, which asks for a login on the hosts
-of \`access.loginHosts\`, or on every host when \`access.anonymous\` is \`[]\`.
+of \`access.loginHosts\`, or on every host when both it and \`access.anonymous\` are \`[]\`.
 
 A password never stands in the file, only its bcrypt hash:
 

@@ -94,7 +94,7 @@ export class Gatekeeper {
     const url = incoming.url ?? '';
     const mirror = !url.startsWith('/v2') || /[?&]ns=/.test(url);
     if (mirror || !this.#authenticator.enabled) return;
-    if (!this.#access.closed && !this.#isLoginHost(incoming)) return;
+    if (!this.#isLoginHost(incoming)) return;
     const found = this.#authenticator.identify(incoming);
     if (found instanceof Promise) return found.then((identified) => this.#greet(exchange, identified));
     this.#greet(exchange, found);
@@ -199,12 +199,14 @@ export class Gatekeeper {
   #isMirror(incoming: IncomingMessage, address: Address, registry: string): boolean {
     if (address.ns !== undefined || address.mirrorPath !== undefined) return true;
     if (address.name.startsWith(`${registry}/`)) return false;
-    return !this.#access.closed && !this.#isLoginHost(incoming);
+    return !this.#isLoginHost(incoming);
   }
 
   #isLoginHost(incoming: IncomingMessage): boolean {
+    // Where login hosts are named, the others may be mirrors, to which clients send the login of another registry.
+    if (this.#loginHosts.size === 0) return this.#access.closed;
     const host = incoming.headers.host?.toLowerCase();
-    if (host === undefined || this.#loginHosts.size === 0) return false;
+    if (host === undefined) return false;
     return this.#loginHosts.has(host) || this.#loginHosts.has(host.replace(/:[0-9]+$/, ''));
   }
 }

@@ -8,7 +8,7 @@ const { app } = inject('images');
 async function pullWithAll(context: TestContext, maxConnections: number) {
   expect(clientKeys).toHaveLength(8);
   const lab = await openLab(context, { maxConnections });
-  const clients = await Promise.all(clientKeys.map(lab.client));
+  const clients = await Promise.all(clientKeys.map((key) => lab.client(key)));
   // Slow enough for the last client to come while the large layer is still on its way.
   await lab.dockerHub.throttle(12_000_000);
   const pulls = await Promise.all(clients.map((client) => client.pull(app.reference)));

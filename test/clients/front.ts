@@ -1,16 +1,31 @@
 /**
  * A process of its own: a reverse proxy in front of one registry that counts what it passes on, and fails on demand.
- * It is forked with the registry's port as its argument and spoken to over IPC, see {@link FrontRequest}.
+ * It is forked with {@link FrontOptions} as its argument and spoken to over IPC, see {@link FrontRequest}.
  */
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { type Login, LoginGuard } from './login-guard.ts';
+
+/** Where the registry is, and what the front is like. */
+export type FrontOptions = {
+  readonly registryPort: number;
+  /** Where it listens: any port of 127.0.0.1 unless told. */
+  readonly listen?: { readonly host: string; readonly port: number };
+  /** The files of its certificate and key, when it speaks HTTPS. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Whom alone it lets in. */
+  readonly login?: Login;
+};
 
 /** One request that reached the front; `bytes` are those of the response's body that were passed on. */
 export type Passed = {
   readonly method: string;
   readonly url: string;
   readonly range: string | undefined;
+  readonly authorization: string | undefined;
   status: number;
   bytes: number;
 };
@@ -21,6 +36,8 @@ export type FrontRequest = { readonly id: number } & (
   | { readonly kind: 'forget' }
   /** Resets every connection, old and new, and counts the new ones. */
   | { readonly kind: 'refuse' }
+  /** Ends `refuse`. */
+  | { readonly kind: 'accept' }
   /** Bytes a second over all blobs together; 0 is as fast as it goes. */
   | { readonly kind: 'throttle'; readonly rate: number }
   /** Answered once so many bytes of the blob were passed on. */
@@ -34,7 +51,8 @@ export type FrontAnswer = {
   readonly refused: number;
 };
 
-const registryPort = Number(process.argv[2]);
+const { registryPort, listen, tls, login } = JSON.parse(process.argv[2] ?? '') as FrontOptions;
+const guard = login && new LoginGuard(login);
 const agent = new http.Agent({ keepAlive: true });
 const sockets = new Set<Socket>();
 const waiters: { digest: string; bytes: number; answer: () => void }[] = [];
@@ -44,16 +62,27 @@ let refusing = false;
 let rate = 0;
 let freeAt = 0;
 
-const server = http.createServer((request, response) => {
+const server = tls
+  ? https.createServer({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) }, answer)
+  : http.createServer(answer);
+
+function answer(request: http.IncomingMessage, response: http.ServerResponse): void {
   const entry: Passed = {
     method: request.method ?? '',
     url: request.url ?? '',
     range: request.headers.range,
+    authorization: request.headers.authorization,
     status: 0,
     bytes: 0,
   };
   passed.push(entry);
   const { method, url, headers } = request;
+  const stopped = guard?.judge(request);
+  if (stopped) {
+    entry.status = stopped.status;
+    response.writeHead(stopped.status, stopped.headers).end(stopped.body);
+    return;
+  }
   const onward = http.request({ port: registryPort, host: '127.0.0.1', method, path: url, headers, agent });
   request.pipe(onward);
   response.on('close', () => onward.destroy());
@@ -63,7 +92,7 @@ const server = http.createServer((request, response) => {
     response.writeHead(entry.status, answer.rawHeaders);
     passOn(answer, response, entry).catch(() => response.destroy());
   });
-});
+}
 
 server.on('connection', (socket) => {
   sockets.add(socket);
@@ -73,10 +102,12 @@ server.on('connection', (socket) => {
   socket.resetAndDestroy();
 });
 
-server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }));
+server.listen(listen ?? { host: '127.0.0.1', port: 0 }, () =>
+  process.send?.({ port: (server.address() as AddressInfo).port }),
+);
 
 process.on('message', (request: FrontRequest) => {
-  const answer = () => process.send?.({ id: request.id, passed, refused } satisfies FrontAnswer);
+  const tell = () => process.send?.({ id: request.id, passed, refused } satisfies FrontAnswer);
   switch (request.kind) {
     case 'journal':
       break;
@@ -88,15 +119,18 @@ process.on('message', (request: FrontRequest) => {
       refusing = true;
       for (const socket of sockets) socket.resetAndDestroy();
       break;
+    case 'accept':
+      refusing = false;
+      break;
     case 'throttle':
       rate = request.rate;
       break;
     case 'await':
-      waiters.push({ digest: request.digest, bytes: request.bytes, answer });
+      waiters.push({ digest: request.digest, bytes: request.bytes, answer: tell });
       answerWaiters();
       return;
   }
-  answer();
+  tell();
 });
 
 process.on('disconnect', () => process.exit(0));

@@ -17,17 +17,22 @@ export type PushedImage = {
   readonly prints: string;
 };
 
-/** The images of the test registries: the first three belong to docker.io, the last to ghcr.io. */
+/** The images of the test registries: the first three belong to docker.io, the fourth to ghcr.io. */
 export type Images = {
   /** A runnable OCI image of five layers, one of them larger than 50 MB. */
   readonly app: PushedImage;
-  /** The same content under the tag that the policy denies. */
+  /** A small runnable image under the tag that the policy denies. */
   readonly latest: PushedImage;
   /** An OCI index over linux/amd64 and linux/arm64. */
   readonly multi: PushedImage;
   /** A small runnable image of Docker's older format. */
   readonly tool: PushedImage;
+  /** A small runnable image of a registry that lets nobody in without a login. */
+  readonly secret: PushedImage;
 };
+
+/** The name of a registry that lets nobody in without a login; its content lies beside that of ghcr.io. */
+export const privateRegistry = 'private.example';
 
 type Layer = TestBlob & { readonly diffId: string };
 type Format = { manifest: string; config: string; layer: string };
@@ -70,13 +75,18 @@ export async function pushImages(ports: { dockerHub: number; ghcr: number }): Pr
   });
   const multiIndex = manifestOf({ schemaVersion: 2, mediaType: index, manifests }, index);
 
-  const start = file('start', Buffer.from('echo tool from ghcr.io\n'));
-  const tool = imageOf(docker, 'amd64', [layerOf(docker, [...system(busybox), start])]);
+  const small = (format: Format, text: string) => {
+    const start = file('start', Buffer.from(`echo ${text}\n`));
+    return imageOf(format, 'amd64', [layerOf(format, [...system(busybox), start])]);
+  };
+  const tool = small(docker, 'tool from ghcr.io');
+  const latest = small(oci, 'the latest');
+  const secret = small(oci, 'a secret');
 
   const prints = `app 1.0 ${sum} -`;
   return {
     app: await push('docker.io/library/app:1.0', hub, [app], app.manifest, prints),
-    latest: await push('docker.io/library/app:latest', hub, [app], app.manifest, prints),
+    latest: await push('docker.io/library/app:latest', hub, [latest], latest.manifest, 'the latest'),
     multi: await push(
       'docker.io/library/multi:1.0',
       hub,
@@ -90,6 +100,13 @@ export async function pushImages(ports: { dockerHub: number; ghcr: number }): Pr
       [tool],
       tool.manifest,
       'tool from ghcr.io',
+    ),
+    secret: await push(
+      `${privateRegistry}/team/secret:1.0`,
+      `http://127.0.0.1:${ports.ghcr}/v2/team`,
+      [secret],
+      secret.manifest,
+      'a secret',
     ),
   };
 }

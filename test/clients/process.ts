@@ -14,6 +14,8 @@ export type Finished = {
 /** Settings of one run: the command is killed after `timeout` milliseconds, or when the signal aborts. */
 export type RunOptions = {
   readonly timeout?: number;
+  /** What it reads; nothing unless told. */
+  readonly input?: string;
   readonly signal?: AbortSignal | undefined;
   readonly env?: Readonly<Record<string, string>>;
 };
@@ -35,11 +37,12 @@ export type Daemon = {
 const searchPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Runs a command to its end, with an empty standard input and a timeout of a minute unless told.
+ * Runs a command to its end, with nothing to read and a timeout of a minute unless told.
  * Resolves whatever the exit code; rejects when the command cannot be started.
  */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const child = launch(command, options.env);
+  const child = launch(command, options.env, options.input === undefined ? 'ignore' : 'pipe');
+  child.stdin?.end(options.input);
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
   const kill = () => child.kill('SIGKILL');
@@ -93,18 +96,22 @@ export function startDaemon(command: readonly string[], env?: Readonly<Record<st
   };
 }
 
-function launch(command: readonly string[], env?: Readonly<Record<string, string>>) {
+function launch(
+  command: readonly string[],
+  env?: Readonly<Record<string, string>>,
+  input: 'ignore' | 'pipe' = 'ignore',
+): ChildProcess {
   const [file, ...args] = command;
   if (file === undefined) throw new Error('an empty command');
   return spawn(file, args, {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input, 'pipe', 'pipe'],
     env: { PATH: searchPath, HOME: '/root', LC_ALL: 'C.UTF-8', ...env },
   });
 }
 
-function collect(stream: Readable): () => string {
+function collect(stream: Readable | null): () => string {
   let text = '';
-  stream.setEncoding('utf8').on('data', (piece: string) => {
+  stream?.setEncoding('utf8').on('data', (piece: string) => {
     text += piece;
   });
   return () => text;

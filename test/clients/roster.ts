@@ -1,7 +1,7 @@
 import type { Client, ClientOptions } from './client.ts';
 import { startContainerd } from './containerd.ts';
 import { openCrane } from './crane.ts';
-import { startDockerd } from './dockerd.ts';
+import { startBuildKit, startDockerd } from './dockerd.ts';
 import { openPodman } from './podman.ts';
 import { openSkopeo } from './skopeo.ts';
 
@@ -13,6 +13,10 @@ export const roster = {
   c16: (options) => startContainerd('c16', options),
   c2: (options) => startContainerd('c2', options),
   c2ranges: (options) => startContainerd('c2ranges', options),
+  build: (options) => startBuildKit('d28', options),
+  buildc: (options) => startBuildKit('d28c', options),
+  cri16: (options) => startContainerd('cri16', options),
+  cri: (options) => startContainerd('cri', options),
   podman: openPodman,
   skopeo: openSkopeo,
   crane: openCrane,

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { FrontAnswer, FrontRequest, Passed } from './front.ts';
+import type { FrontAnswer, FrontOptions, FrontRequest, Passed } from './front.ts';
 import { type Daemon, startDaemon } from './process.ts';
 import { programs } from './sandbox.ts';
 
@@ -34,6 +34,8 @@ export type Upstream = {
   forget(): Promise<void>;
   /** From now on the registry is gone: each connection is reset, and each attempt counted. */
   goAway(): Promise<void>;
+  /** Ends {@link Upstream.goAway}. */
+  comeBack(): Promise<void>;
   /** Bytes a second over all blobs together. */
   throttle(rate: number): Promise<void>;
   /** Resolves once so many bytes of a blob were passed on. */
@@ -53,8 +55,12 @@ export type Traffic = {
 };
 
 /** Starts a counting proxy, in a process of its own, before the registry on `registryPort`. */
-export async function startUpstream(registryPort: number): Promise<Upstream> {
-  const child = fork(path.join(import.meta.dirname, 'front.ts'), [String(registryPort)]);
+export async function startUpstream(
+  registryPort: number,
+  options: Omit<FrontOptions, 'registryPort'> = {},
+): Promise<Upstream> {
+  const settings: FrontOptions = { registryPort, ...options };
+  const child = fork(path.join(import.meta.dirname, 'front.ts'), [JSON.stringify(settings)]);
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
   child.setMaxListeners(0);
   const ask = asker(child);
@@ -63,6 +69,7 @@ export async function startUpstream(registryPort: number): Promise<Upstream> {
     journal: async () => trafficOf(await ask({ kind: 'journal' })),
     forget: async () => void (await ask({ kind: 'forget' })),
     goAway: async () => void (await ask({ kind: 'refuse' })),
+    comeBack: async () => void (await ask({ kind: 'accept' })),
     throttle: async (rate) => void (await ask({ kind: 'throttle', rate })),
     reached: async (digest, bytes) => void (await ask({ kind: 'await', digest, bytes })),
     stop: async () => {

@@ -338,3 +338,19 @@ test('no answer and no log line holds a password or a token', async () => {
   expect(everythingSaid + log.text() + JSON.stringify(facts)).not.toContain('hunter2');
   expect(everythingSaid).not.toContain(Buffer.from('hunter2').toString('base64').slice(0, 8));
 });
+
+describe('a server that nobody may use without a login', () => {
+  test('asks for it under every name when no login host is named', async () => {
+    const { ask } = await openGateScene({ users });
+    expect((await ask('/v2/')).status).toBe(401);
+  });
+
+  test('asks for it at its login hosts only when there are some, since the other names may be mirrors', async () => {
+    const { ask } = await openGateScene({ users, loginHosts: ['registry.corp'] });
+    expect((await ask('/v2/', { host: 'registry.corp' })).status).toBe(401);
+    expect((await ask('/v2/', { host: 'mirror.corp' })).status).toBe(200);
+    expect(outcome(await ask('/v2/private/app/manifests/1', { host: 'mirror.corp' }))).toBe(
+      '404 NAME_UNKNOWN',
+    );
+  });
+});
