@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { MayPull, PassthroughAnswer } from '../../src/pull/passthrough.ts';
 import { OciError } from '../../src/oci/errors.ts';
 import { referenceText } from '../../src/oci/reference.ts';
+import type { MayPull, PassthroughAnswer } from '../../src/pull/passthrough.ts';
 import { imageName } from '../../src/pull/registry.ts';
 import { ociError, outcome } from '../helpers/request.ts';
 import { basic, openGateScene } from './gate-scene.ts';
