@@ -29,6 +29,8 @@ export type BundleInput = {
   pieces(onRead: (bytes: number) => void): AsyncIterable<Uint8Array>;
   /** Looks for what is damaged when an import has failed: the name of a part; `undefined` when none is known to be. */
   damagedPart(): Promise<string | undefined>;
+  /** Ends whatever still waits for bytes of it. */
+  close(): void;
 };
 
 /**
@@ -91,6 +93,7 @@ async function splitBundle(bundle: string, files: ReadonlyMap<number, string>): 
       }
       return undefined;
     },
+    close: () => undefined,
   };
 }
 
@@ -103,6 +106,7 @@ async function wholeFile(name: string): Promise<BundleInput> {
     size: folder ? undefined : found.size,
     pieces: (onRead) => (folder ? layoutArchive(name, onRead) : decompressed(joined([name], onRead))),
     damagedPart: async () => undefined,
+    close: () => undefined,
   };
 }
 
@@ -119,6 +123,8 @@ function standardInput(): BundleInput {
     size: undefined,
     pieces: (onRead) => decompressed(counted(onRead)),
     damagedPart: async () => undefined,
+    // Whoever writes to it may not be done, and would keep this process waiting.
+    close: () => void process.stdin.destroy(),
   };
 }
 

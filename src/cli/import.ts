@@ -94,6 +94,7 @@ async function importOne(
     throw source.failure() ?? error;
   } finally {
     bars.close();
+    bundle.close();
   }
   if (ended?.kind === 'done') return ended;
   if (ended === undefined)

@@ -25,6 +25,7 @@ export const programs = {
   ctr16: '/usr/bin/ctr',
   runc: '/usr/sbin/runc',
   registry: '/usr/bin/docker-registry',
+  strace: '/usr/bin/strace',
   busybox: '/bin/busybox',
   dockerd28: `${sid}/usr/sbin/dockerd`,
   docker28: `${sid}/usr/bin/docker`,
@@ -58,6 +59,8 @@ export type Surroundings = {
   readonly origin?: string | undefined;
   /** Folders of the test's that it sees at other places, by those; the places exist. */
   readonly places?: Readonly<Record<string, string>>;
+  /** A command that goes before it and enters other namespaces. */
+  readonly enter?: readonly string[];
 };
 
 // Both namespaces end with the first process in them: no mount and no shim outlives a test, however it ends.
@@ -71,7 +74,7 @@ export async function isolated(
 ): Promise<string[]> {
   const file = await hostsFile(directory, around);
   const script = `mount -t proc proc /proc; mount --bind "$0" /etc/hosts; ${mounts('', around)} exec "$@"`;
-  return [...namespaces, 'sh', '-euc', script, file, ...command];
+  return [...(around.enter ?? []), ...namespaces, 'sh', '-euc', script, file, ...command];
 }
 
 /**
@@ -96,7 +99,8 @@ export async function inSidRoot(
     mount --bind "$hosts" "$root/etc/hosts"
     ${mounts(sidRoot, around)}
     exec chroot "$root" "$@"`;
-  return [...namespaces, 'sh', '-euc', script, 'sh', sidRoot, directory, file, ...command];
+  const words = ['sh', '-euc', script, 'sh', sidRoot, directory, file];
+  return [...(around.enter ?? []), ...namespaces, ...words, ...command];
 }
 
 function mounts(root: string, { places = {} }: Surroundings): string {
