@@ -212,9 +212,9 @@ function openFills(
       downloads,
       clock,
       log,
-      ended: ({ result, bytes }) => {
-        ended({ result });
-        if (result === 'stored') stored({}, bytes);
+      ended: (report) => {
+        ended({ result: report.result });
+        if (report.result === 'stored') stored({}, report.bytes);
       },
     },
     { patience: fillPatience, sizeLimit: largestBlob, concurrency: config.limits.connections },

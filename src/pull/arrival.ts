@@ -15,7 +15,6 @@ export class Arrival {
   #settled = new RangeSet();
   #size: number | undefined;
   #verified = false;
-  #shown = 0;
 
   /** Bytes of the whole blob, once known. */
   get size(): number | undefined {
@@ -25,11 +24,6 @@ export class Arrival {
   /** Whether all bytes are here and verified. */
   get verified(): boolean {
     return this.#verified;
-  }
-
-  /** Whether anybody was shown a byte that was not verified. */
-  get exposed(): boolean {
-    return this.#shown > 0;
   }
 
   /** Says how large the blob is; the first word holds. */
@@ -68,7 +62,6 @@ export class Arrival {
   reset(): void {
     this.#settled = new RangeSet();
     this.#lanes.clear();
-    this.#shown = 0;
     this.progress.wake();
   }
 
@@ -91,9 +84,7 @@ export class Arrival {
     if (size === undefined) return 0;
     if (this.#verified) return Math.max(0, size - position);
     if (size <= servedWhole) return 0;
-    const bytes = Math.max(0, Math.min(this.#runFrom(position), size - heldBack) - position);
-    this.#shown += bytes;
-    return bytes;
+    return Math.max(0, Math.min(this.#runFrom(position), size - heldBack) - position);
   }
 
   #runFrom(position: number): number {

@@ -12,10 +12,9 @@ import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import type { VerifiedDownloads } from './verified-downloads.ts';
 
 /** What is told of each fill that ended. */
-export type FillReport = {
-  readonly result: 'stored' | 'failed' | 'corrupt' | 'abandoned';
-  readonly bytes: number;
-};
+export type FillReport =
+  | { readonly result: 'stored' /** Of the blob. */; readonly bytes: number }
+  | { readonly result: 'failed' | 'corrupt' | 'abandoned' };
 
 /** What fills work with, and whom they tell. */
 type FillsDeps = {
@@ -155,7 +154,7 @@ export class Fills {
     const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
     if (!this.#closed) await files.remove(digest).catch(() => undefined);
     log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
-    ended({ result, bytes: 0 });
+    ended({ result });
     if (error instanceof OciError) return error;
     if (error instanceof IntegrityError) {
       return new OciError(

@@ -135,22 +135,12 @@ test('after a reset nothing is here, whatever a connection says that has not end
   arrival.begin(0, 2 * mebibyte, size);
   arrival.progress.advance(0, 3 * mebibyte);
   expect(arrival.readable(0)).toBe(mebibyte);
-  expect(arrival.exposed).toBe(true);
   arrival.reset();
   expect(arrival.arrived().intervals).toEqual([]);
   expect(arrival.readable(0)).toBe(0);
-  expect(arrival.exposed).toBe(false);
   arrival.progress.advance(0, 4 * mebibyte);
   arrival.settle(0);
   expect(arrival.arrived().intervals).toEqual([]);
-});
-
-test('nobody is exposed to a byte that was not shown', () => {
-  const arrival = arrivalOf(size, size);
-  arrival.readable(size - held);
-  expect(arrival.exposed).toBe(false);
-  arrival.readable(size - held - 1);
-  expect(arrival.exposed).toBe(true);
 });
 
 test('who waits is woken by whatever changes what may be read', () => {
