@@ -24,8 +24,8 @@ export const values = `## Values
 - **glob**: of images, over \`registry/repository\`: \`*\` stops at a slash, \`**\` does not, \`{a,b}\` is either, \`?\` and \`[a-z]\`
   are one character. \`docker.io/library/*\` is every official image, \`ghcr.io/org/**\` all of an organisation, \`**\` everything.
   A glob that could match nothing (no registry, capitals, a tag in it) is refused.
-- **/regex/**: a regular expression of JavaScript between two slashes. It matches anywhere in the tag unless it is anchored:
-  \`/^v[0-9]+$/\`. Backreferences and lookbehind are not supported: no expression can be made to take long.
+- **/regex/**: a regular expression of RE2's syntax (as in Go) between two slashes. It matches anywhere in the tag unless it is anchored:
+  \`/^v[0-9]+$/\`. RE2 has no look-around and no backreferences, so no expression can be made to take long: write what is not to match as a deny rule before.
 - **version range**: as npm writes them: \`^3.10\`, \`~1.2.3\`, \`>=2 <4\`, \`3.x || 5.x\`, \`1.2 - 1.4\`; see below.
 - **grants**: a list. \`[pull]\` grants an action (\`pull\`, \`push\`, \`delete\`, \`admin\`) on every image;
   \`{images: ghcr.io/org/**, actions: [pull, push]}\` grants some on some.

@@ -35,7 +35,7 @@ export function readImageGlob(text: string): Reading<string> {
 }
 
 /**
- * Reads what selects tags: a glob, or a JavaScript regular expression between slashes. An expression matches
+ * Reads what selects tags: a glob, or a regular expression between slashes, of which only the form that JavaScript and RE2 share is checked here. An expression matches
  * anywhere in the tag unless it is anchored.
  */
 export function readTagPattern(text: string): Reading<string> {
@@ -79,7 +79,7 @@ function readExpression(text: string): Reading<string> {
     return { kind: 'value', value: text };
   } catch {
     // The exception's message quotes the expression, which may have been filled in from a secret.
-    return refused('this is no regular expression of JavaScript');
+    return refused('this is no regular expression');
   }
 }
 

@@ -10,7 +10,7 @@ const access = (text: string) => `access:\n  ${text}`;
 describe('a rule', () => {
   test.each([
     [rule('tags: "[a"'), '5 policy.rules[0].tags: must be a glob of tags'],
-    [rule('tags: [a, "/(/"]'), '5 policy.rules[0].tags[1]: this is no regular expression of JavaScript'],
+    [rule('tags: [a, "/(/"]'), '5 policy.rules[0].tags[1]: this is no regular expression'],
     [
       rule('tags: []'),
       '5 policy.rules[0].tags: must be a glob or /regex/ or a list of them, none of them empty',
