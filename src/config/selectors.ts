@@ -35,8 +35,8 @@ export function readImageGlob(text: string): Reading<string> {
 }
 
 /**
- * Reads what selects tags: a glob, or a regular expression between slashes, of which only the form that JavaScript and RE2 share is checked here. An expression matches
- * anywhere in the tag unless it is anchored.
+ * Reads what selects tags: a glob, or a regular expression between slashes, which matches anywhere in the tag unless it
+ * is anchored. Only what JavaScript's syntax and RE2's have in common is checked here.
  */
 export function readTagPattern(text: string): Reading<string> {
   if (text.startsWith('/')) return readExpression(text);
