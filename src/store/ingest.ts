@@ -19,8 +19,11 @@ import { mapOfFill } from './layout.ts';
 /** How much is hashed from the file between two turns of the event loop. */
 const hashPiece = 1024 * 1024;
 
-/** The map of what has arrived is saved after this many new bytes. */
+/** The map of what has arrived is saved after this many new bytes at the earliest. */
 const mapEvery = 4 * 1024 * 1024;
+
+/** ... and of a large file after so many parts of what is there: a crash loses no larger share of it. */
+const mapShare = 1 / 8;
 
 /**
  * One verified write: bytes are put into a file wherever they belong, in any order, and hashed from the front as
@@ -80,7 +83,7 @@ export class Ingest {
     for (const [start, end] of this.#arrived.gaps(position, position + bytes.length)) {
       this.#put(start, bytes.subarray(start - position, end - position));
     }
-    if (this.#unsaved >= mapEvery) this.save();
+    if (this.#unsaved >= Math.max(mapEvery, this.#arrived.size * mapShare)) this.save();
   }
 
   /** Compares the digest of everything from the start; nothing may be written meanwhile, nor later but after a reset. */
