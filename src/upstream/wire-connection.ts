@@ -3,15 +3,15 @@ import type { BodySink, WireResult } from './wire.ts';
 import { type ExchangeLimits, WireExchange } from './wire-exchange.ts';
 import { Inbox } from './wire-inbox.ts';
 
-/** The read buffer of a socket. */
-const bufferSize = 512 * 1024;
+/** The read buffer of a socket, in bytes: at first, and on a line that keeps filling it. */
+const bufferSize = { first: 256 * 1024, most: 1024 * 1024 };
 
 /** The outcome of an exchange; `untouched` when the connection died before one byte of an answer. */
 export type ExchangeOutcome = { result: WireResult; untouched: boolean };
 
 /** One socket and the exchange that runs on it; at most one at a time. */
 export class WireConnection {
-  readonly #inbox = new Inbox(bufferSize);
+  readonly #inbox = new Inbox(bufferSize.first, bufferSize.most);
   #socket: Socket | undefined;
   #exchange: WireExchange | undefined;
   #failure: Error | undefined;

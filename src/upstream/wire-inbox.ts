@@ -1,22 +1,31 @@
 /** Room that is always offered to the socket; less than this and the unread bytes move to the front. */
 const minRoom = 64 * 1024;
 
+/** A buffer that was filled to its end so many times in a row is too small for its line. */
+const fullReads = 4;
+
 /**
  * The memory that a socket reads into: one buffer used over and over, and a second one only from the first
  * time that a sink holds bytes of the first while more arrive (a TLS record that was already decrypted
  * arrives even after the socket was paused, so memory that is lent must never be offered).
  */
 export class Inbox {
-  readonly #size: number;
+  readonly #most: number;
+  #size: number;
+  #full = 0;
   #active: Buffer;
   #spare: Buffer | undefined;
   #lent: Buffer | undefined;
   #start = 0;
   #end = 0;
 
-  /** `size` in bytes, at least 128 KiB. */
-  constructor(size: number) {
+  /**
+   * @param size bytes to begin with, at least 128 KiB
+   * @param most bytes up to which it doubles while reads fill it: fewer and larger pieces on a fast line
+   */
+  constructor(size: number, most: number = size) {
     this.#size = size;
+    this.#most = most;
     this.#active = Buffer.allocUnsafeSlow(size);
   }
 
@@ -37,6 +46,7 @@ export class Inbox {
   room(): Buffer {
     const lent = this.#lent === this.#active;
     if (!lent && this.pending === 0) {
+      if (this.#full >= fullReads) this.#grow();
       this.#start = 0;
       this.#end = 0;
     } else if (this.#active.length - this.#end < minRoom) {
@@ -48,6 +58,7 @@ export class Inbox {
   /** Notes that `count` bytes were written to the front of the last {@link room}. */
   wrote(count: number): void {
     this.#end += count;
+    this.#full = this.#end === this.#active.length ? this.#full + 1 : 0;
   }
 
   /** Takes in bytes that were read elsewhere. */
@@ -72,6 +83,14 @@ export class Inbox {
   /** The lent bytes may be overwritten again. */
   giveBack(): void {
     this.#lent = undefined;
+  }
+
+  #grow(): void {
+    this.#full = 0;
+    if (this.#size * 2 > this.#most) return;
+    this.#size *= 2;
+    this.#active = Buffer.allocUnsafeSlow(this.#size);
+    this.#spare = undefined;
   }
 
   #makeRoom(lent: boolean): void {
