@@ -24,6 +24,14 @@ type Options = ImageSources & {
 
 type Summary = ReturnType<typeof planSummary>;
 
+/** Bytes that a file on a FAT file system may have, and one more. */
+const fatLimit = 4 * 1024 ** 3;
+
+/** Who asks for parts of 4 GiB has a FAT stick, whose files end one byte below. */
+function partSize(asked: number): number {
+  return asked === fatLimit ? fatLimit - 1 : asked;
+}
+
 /** Smallest part that a bundle may be split into, in bytes. */
 const smallestPart = 1024;
 
@@ -46,7 +54,7 @@ export function addExport(program: Command): void {
     .option('--zstd', 'compress (layers are compressed already: it gains little)')
     .option(
       '--split <size>',
-      'write parts of at most this size, such as 4GB for FAT sticks: file.000, file.001, ...',
+      'write parts of at most this size: file.000, file.001, ...; 4GiB is what a FAT stick takes (one byte less)',
     )
     .option('--json', 'print what was exported as JSON');
   addConfigOption(command).action(async (names: readonly string[], options: Options) => {
@@ -65,7 +73,7 @@ export function addExport(program: Command): void {
       wrong('-o - writes an archive: send it to a file or a program');
     await runAdmin(options.config, async (admin) => {
       const images = options.all ? 'all' : await readImages(names, options);
-      return exportBundle(images, { ...options, splitAt: split }, admin);
+      return exportBundle(images, { ...options, splitAt: split && partSize(split) }, admin);
     });
   });
 }

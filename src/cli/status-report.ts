@@ -86,7 +86,7 @@ function problemText(image: string, place: Answer): string {
   const { digest, denied, whole, missing, lacking, platforms, parts, referrers } = place.status;
   if (denied !== undefined) return `\n${image}${at}: ${denied}\n`;
   if (digest === undefined)
-    return `\n${image}${at}: nothing of it is stored; to fetch it: entrepot warm ${image}\n`;
+    return `\n${image}${at}: nothing of it is stored; to fetch it: entrepot warm ${image} (on a site without internet: entrepot import)\n`;
   const lines: string[] = [];
   if (lacking.length > 0) {
     lines.push(`it has no image for ${lacking.join(', ')}: its platforms are ${platforms.join(', ')}`);
