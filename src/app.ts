@@ -59,8 +59,8 @@ export type Admin = {
 /** What stands in for the system's own, in tests. */
 type Overrides = { log?: Log; clock?: Clock; random?: () => number };
 
-/** Pooled send buffers, half a megabyte each: two for each of 24 clients; further ones send in smaller pieces. */
-const sendBuffers = 48;
+/** Pooled send buffers, half a megabyte each: two for each of 20 clients; further ones send in smaller pieces. */
+const sendBuffers = 40;
 
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(config: Config, overrides: Overrides = {}): Promise<Entrepot> {

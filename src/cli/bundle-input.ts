@@ -83,7 +83,7 @@ async function splitBundle(bundle: string, files: ReadonlyMap<number, string>): 
   const ordered = Array.from({ length: count }, (_, number) => files.get(number) ?? partName(bundle, number));
   const sizes = [...found.entries()].filter(([number]) => number < count).map(([, { size }]) => size);
   return {
-    title: `${bundle} (${count} parts)`,
+    title: `${bundle} (${count} ${count === 1 ? 'part' : 'parts'})`,
     file: path.join(folders[0] ?? '.', bundle),
     size: sizes.reduce((sum, size) => sum + size, 0),
     pieces: (onRead) => decompressed(joined(ordered, onRead)),

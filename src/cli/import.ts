@@ -150,8 +150,8 @@ function summaryText(
   const lines = images.filter(({ referrer }) => !referrer).map(imageText);
   const by = signedBy === undefined ? '' : `, signed by ${signedBy}`;
   const all = images.length === 1 ? '1 image' : `${images.length} images`;
-  const here = present === 0 ? '' : `, ${present} were here`;
-  return `${lines.join('')}${title}: ${all}, ${stored} blobs stored (${formatSize(bytes)})${here}${by}\n`;
+  const here = present === 0 ? '' : `, ${present} ${present === 1 ? 'was' : 'were'} here`;
+  return `${lines.join('')}${title}: ${all}, ${stored} ${stored === 1 ? 'blob' : 'blobs'} stored (${formatSize(bytes)})${here}${by}\n`;
 }
 
 function imageText({ image, digest, before, held, made }: ImportedImage): string {
