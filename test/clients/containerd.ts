@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Client, type ClientOptions, namesOf, type Pulled, pullTimeout, trusting } from './client.ts';
-import { pullOverCri } from './cri.ts';
+import { criIsReady, pullOverCri } from './cri.ts';
 import { digestsIn } from './dockerd.ts';
 import { boundHosts, mirrorHosts } from './hosts-toml.ts';
 import { privateRegistry } from './images.ts';
@@ -72,6 +72,7 @@ export async function startContainerd(key: keyof typeof flavours, options: Clien
   const command = [flavour.containerd, '--config', config];
   const daemon = startDaemon(await isolated(directory, command, around), env);
   await daemon.waitFor(/containerd successfully booted/);
+  if (flavour.cri) await criIsReady(socket, AbortSignal.timeout(30_000));
 
   let secret: { username: string; password: string } | undefined;
   const ctr = (...args: string[]) => {

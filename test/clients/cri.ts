@@ -6,7 +6,12 @@ import type { Told } from './client.ts';
 /** What kubelet takes out of an imagePullSecret. */
 type PullSecret = { readonly username: string; readonly password: string };
 
-const method = '/runtime.v1.ImageService/PullImage';
+const service = '/runtime.v1.ImageService';
+
+/** Resolves when a container runtime that listens already answers for images: its plugin starts later than its socket. */
+export async function criIsReady(socket: string, signal: AbortSignal): Promise<void> {
+  while (!(await call(socket, 'ListImages', Buffer.alloc(0), signal)).ok) signal.throwIfAborted();
+}
 
 /**
  * Asks a container runtime for an image as kubelet does: `PullImage` of the Container Runtime Interface (api.proto of
@@ -18,27 +23,36 @@ export async function pullOverCri(
   secret: PullSecret | undefined,
   signal?: AbortSignal,
 ): Promise<Told> {
+  return call(socket, 'PullImage', pullRequest(reference, secret), signal);
+}
+
+async function call(
+  socket: string,
+  method: string,
+  message: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<Told> {
   const session = http2.connect('http://localhost', { createConnection: () => net.connect(socket) });
   session.on('error', () => undefined);
   try {
     const headers = {
       ':method': 'POST',
-      ':path': method,
+      ':path': `${service}/${method}`,
       'content-type': 'application/grpc',
       te: 'trailers',
     };
     const stream = session.request(headers, signal ? { signal } : {});
     let status: string | undefined;
-    let message = '';
+    let said = '';
     const note = (fields: http2.IncomingHttpHeaders) => {
       if (fields['grpc-status'] === undefined) return;
       status = String(fields['grpc-status']);
-      message = decodeURIComponent(String(fields['grpc-message'] ?? ''));
+      said = decodeURIComponent(String(fields['grpc-message'] ?? ''));
     };
     stream.on('response', note).on('trailers', note).resume();
-    stream.end(frame(pullRequest(reference, secret)));
+    stream.end(frame(message));
     await once(stream, 'close');
-    return { ok: status === '0', said: message };
+    return { ok: status === '0', said };
   } finally {
     session.destroy();
   }
