@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Log } from '../lib/log.ts';
+import { drain, releaseWhenClosing } from './drain.ts';
 
 /** The file of the control socket; `SocketFile` of the store is one. */
 export type ControlFile = {
@@ -38,12 +39,7 @@ export class ControlServer {
       { requestTimeout: 0, headersTimeout: 0 },
       getRequestListener(deps.routes.fetch, { overrideGlobalObjects: false }),
     );
-    // A kept connection would otherwise hold the server up until the drain time is over.
-    this.#server.on('request', (_, outgoing) => {
-      outgoing.once('close', () => {
-        if (!this.#server.listening) setImmediate(() => this.#server.closeIdleConnections());
-      });
-    });
+    releaseWhenClosing(this.#server);
   }
 
   /**
@@ -70,12 +66,7 @@ export class ControlServer {
 
   /** Takes no new commands, lets those under way end within the drain time, and removes the socket; idempotent. */
   async close(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
-    const timer = setTimeout(() => this.#server.closeAllConnections(), this.#drain);
-    await closed;
-    clearTimeout(timer);
+    await drain(this.#server, this.#drain);
   }
 
   #listen(): Promise<void> {

@@ -5,6 +5,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Log } from '../lib/log.ts';
 import { OciError } from '../oci/errors.ts';
+import { drain, releaseWhenClosing } from './drain.ts';
 import { beginExchange, type Exchange } from './exchange.ts';
 import type { RegistryApi } from './registry.ts';
 import { type Headers, plainHttpRefusal, sendError } from './respond.ts';
@@ -59,10 +60,6 @@ export class HttpServer {
     const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
     const listener = (incoming: IncomingMessage, outgoing: ServerResponse) => {
       if (this.#draining) outgoing.setHeader('Connection', 'close');
-      // An answer that began before the draining did has promised to keep its connection.
-      outgoing.once('close', () => {
-        if (this.#draining) setImmediate(() => this.#server.closeIdleConnections());
-      });
       if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
       else void operations(incoming, outgoing);
     };
@@ -75,6 +72,7 @@ export class HttpServer {
       const apply = server.setSecureContext.bind(server);
       this.#tls = new TlsContext({ log, apply }, options.tls);
     }
+    releaseWhenClosing(this.#server);
   }
 
   /** Whether the server is on its way out: it still answers, and says to others that it should get no new work. */
@@ -102,12 +100,7 @@ export class HttpServer {
   async close(): Promise<void> {
     this.#draining = true;
     await this.#tls?.close();
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
-    const timer = setTimeout(() => this.#server.closeAllConnections(), this.#drain);
-    await closed;
-    clearTimeout(timer);
+    await drain(this.#server, this.#drain);
   }
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
