@@ -24,7 +24,6 @@ import { version } from './lib/version.ts';
 import { BypassWatch } from './policy/bypass-watch.ts';
 import { DeniedManifests } from './policy/denied-manifest.ts';
 import { PolicyRules } from './policy/rules.ts';
-import { DeniedContent } from './pull/denied-content.ts';
 import { PullTimes } from './pull/pull-times.ts';
 import { SocketFile } from './store/socket-file.ts';
 import type { Sync } from './transfer/sync.ts';
@@ -157,8 +156,6 @@ function openApi(
   const { log, clock } = around;
   const { metrics, metadata, namespaces, admission, manifests, listings, blobs } = core;
   const denials = new DeniedManifests();
-  const deniedContent = new DeniedContent({ manifests });
-  onClose(() => deniedContent.close());
   const watch = new BypassWatch({ clock });
   const denied = metrics.counter('entrepot_denied_total', 'Requests that policy denied.', [
     'registry',
@@ -197,7 +194,6 @@ function openApi(
         manifests,
         admission,
         denials,
-        deniedContent,
         pullTimes,
         now: () => clock.now(),
         ...(prefetch && { served: prefetch.served.bind(prefetch) }),

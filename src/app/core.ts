@@ -5,6 +5,7 @@ import type { Log } from '../lib/log.ts';
 import { type Metrics, openMetrics } from '../lib/metrics.ts';
 import { Admission } from '../pull/admission.ts';
 import { PullBlobs } from '../pull/blobs.ts';
+import { DeniedContent } from '../pull/denied-content.ts';
 import { FillWorkers } from '../pull/fill-workers.ts';
 import { Fills } from '../pull/fills.ts';
 import { HedgeBudget } from '../pull/hedge-budget.ts';
@@ -105,9 +106,6 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     onClose,
   );
 
-  const lock = lockOf(config.policy);
-  const rules = rulesOf(config.policy, lock);
-  const admission = new Admission({ rules, metadata, lock }, { digests: config.policy.digests });
   const moves = metrics.counter('entrepot_tag_moves_total', 'Tags that upstream moved to another digest.', [
     'registry',
   ]);
@@ -130,6 +128,14 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     { manifestSize },
   );
   onClose(() => listings.close());
+  const deniedContent = new DeniedContent({ manifests, listings, metadata, clock, log });
+  onClose(() => deniedContent.close());
+  const lock = lockOf(config.policy);
+  const rules = rulesOf(config.policy, lock);
+  const admission = new Admission(
+    { rules, metadata, lock, deniedContent },
+    { digests: config.policy.digests },
+  );
   const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock, random });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {

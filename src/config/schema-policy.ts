@@ -50,7 +50,7 @@ export const policySchema = z.strictObject({
     .enum(['provenance', 'allow', 'deny'])
     .default('provenance')
     .describe(
-      'What is asked for by digest, and its parts. `provenance`: served when an allowed tag is known to have led to it. `allow`: served unless its repository is denied as a whole. `deny`: only what an allowed tag names now.',
+      'What is asked for by digest, and its parts. `provenance`: served when an allowed tag is known to have led to it. `allow`: served unless its repository is denied as a whole, or a rule denies the digest. `deny`: only what an allowed tag names now.',
     ),
   failClosed: z
     .boolean()

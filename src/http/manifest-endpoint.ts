@@ -5,7 +5,6 @@ import { isDerivedTag, type Reference, referenceText } from '../oci/reference.ts
 import type { Route } from '../oci/route.ts';
 import type { DeniedManifest, DeniedManifests } from '../policy/denied-manifest.ts';
 import type { Admission, Admitted } from '../pull/admission.ts';
-import type { DeniedContent } from '../pull/denied-content.ts';
 import type { ManifestAnswer } from '../pull/manifest-answer.ts';
 import type { PullManifests } from '../pull/manifests.ts';
 import type { PullTimes } from '../pull/pull-times.ts';
@@ -26,7 +25,6 @@ type ManifestEndpointDeps = {
   admission: Admission;
   denials: DeniedManifests;
   pullTimes: PullTimes;
-  deniedContent: DeniedContent;
   now(): number;
   /** Told of each manifest that a client got whole. */
   served?(target: ResolvedRepository, manifest: ManifestAnswer['manifest']): void;
@@ -50,7 +48,7 @@ export class ManifestEndpoint {
    * @throws OciError `DENIED` by policy, or as `PullManifests.pull` does
    */
   async send(exchange: Exchange, route: ManifestRoute, target: ResolvedRepository): Promise<void> {
-    const { manifests, admission, denials } = this.#deps;
+    const { manifests, denials } = this.#deps;
     const { facts } = exchange;
     const { reference } = route;
     facts.reference = referenceText(reference);
@@ -58,37 +56,31 @@ export class ManifestEndpoint {
       const standIn = denials.manifest(imageName(target), reference.digest);
       if (standIn !== undefined) return sendStandIn(exchange, route, standIn);
     }
-    const asked = this.#judge(target, reference);
+    const asked = this.#judge(exchange, target, reference);
     const admitted = asked instanceof Promise ? await asked : asked;
-    if (admitted.kind === 'deny') {
-      if (reference.kind === 'digest') await this.#learn(exchange, target, reference.digest);
-      return this.#deny(exchange, route, target, admitted.message);
-    }
+    if (admitted.kind === 'deny') return this.#deny(exchange, route, target, admitted.message);
     const { terms } = admitted;
     const answer =
       manifests.hot(target, reference, terms) ??
       (await manifests.pull(target, reference, exchange.signal, terms));
-    if (reference.kind === 'tag' && !admitted.certain) {
-      const final = await admission.tag(target, reference.tag, answer.manifest.digest);
-      if (final.kind === 'deny') {
-        await this.#learn(exchange, target, answer.manifest.digest);
-        return this.#deny(exchange, route, target, final.message);
-      }
+    if (!admitted.certain || (reference.kind === 'digest' && answer.outcome !== 'hit')) {
+      // Only now is it known what the tag names, or what the manifest refers to.
+      const final = await this.#judge(exchange, target, reference, answer.manifest.digest);
+      if (final.kind === 'deny') return this.#deny(exchange, route, target, final.message);
     }
     this.#sendAnswer(exchange, route, target, answer);
   }
 
-  #judge(target: ResolvedRepository, reference: Reference): Admitted | Promise<Admitted> {
+  #judge(
+    { signal }: Exchange,
+    target: ResolvedRepository,
+    reference: Reference,
+    named?: Digest,
+  ): Admitted | Promise<Admitted> {
     const { admission } = this.#deps;
     return reference.kind === 'tag'
-      ? admission.tag(target, reference.tag)
-      : admission.digest(target, reference.digest);
-  }
-
-  /** What goes on after such a denial asks for the parts of what was denied. */
-  async #learn({ signal }: Exchange, target: ResolvedRepository, digest: Digest): Promise<void> {
-    const { admission, deniedContent } = this.#deps;
-    if (admission.isNamed(target, digest)) await deniedContent.learn(target, digest, signal);
+      ? admission.tag(target, reference.tag, named, signal)
+      : admission.digest(target, reference.digest, signal);
   }
 
   #deny(exchange: Exchange, route: ManifestRoute, target: ResolvedRepository, message: string): void {

@@ -92,7 +92,7 @@ export class RegistryApi {
     if (entered !== undefined) await entered;
     const standIn = denials.reason(imageName(target), digest);
     if (standIn !== undefined) throw new OciError('DENIED', standIn);
-    const judged = admission.digest(target, digest);
+    const judged = admission.digest(target, digest, exchange.signal);
     const admitted = judged instanceof Promise ? await judged : judged;
     if (admitted.kind === 'deny') {
       denied(exchange, imageName(target));
@@ -125,7 +125,9 @@ export class RegistryApi {
     const target = this.#resolve(exchange, route);
     const { digest, artifactType } = route;
     exchange.facts.reference = digest;
-    await this.#enter(exchange, route, target, () => this.#deps.admission.digest(target, digest));
+    await this.#enter(exchange, route, target, () =>
+      this.#deps.admission.digest(target, digest, exchange.signal),
+    );
     const answer = await this.#deps.listings.referrers(target, digest, artifactType, exchange.signal);
     exchange.facts.outcome = answer.outcome;
     const headers = {

@@ -58,6 +58,12 @@ export function referrersTag(digest: Digest): Tag {
   return `${algorithm.slice(0, 32)}-${hex.slice(0, 64)}` as Tag;
 }
 
+/** The tags under which what refers to a digest is kept where there is no referrers API: the spec's, and cosign's. */
+export function derivedTags(subject: Digest): readonly Tag[] {
+  const tag = referrersTag(subject);
+  return [tag, ...['.sig', '.att', '.sbom'].map((ending) => `${tag}${ending}` as Tag)];
+}
+
 const derivedTagPattern = /^sha(256|512)-([0-9a-f]{64})(?:\.[a-z]+)?$/;
 
 /** Whether a tag names what refers to a digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`) rather than a version. */

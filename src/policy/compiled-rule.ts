@@ -1,4 +1,4 @@
-import { parseDigest } from '../oci/digest.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
 import { imageMatcher, type Matcher, tagMatcher } from './patterns.ts';
 import { versionMatcher } from './version-tags.ts';
 
@@ -32,7 +32,7 @@ export type CompiledRule = {
   readonly matchesImage: Matcher;
   /** Absent: the rule speaks of every tag, so of content that no tag is known for as well. */
   readonly matchesTag: Matcher | undefined;
-  readonly digests: ReadonlySet<string> | undefined;
+  readonly digests: ReadonlySet<Digest> | undefined;
   /** Absent: the rule denies. */
   readonly allowance: PolicyAllowance | undefined;
 };
@@ -88,8 +88,24 @@ function both(one: Matcher | undefined, other: Matcher | undefined): Matcher | u
   return (text) => one(text) && other(text);
 }
 
-function checkedDigest(text: string): string {
-  if (parseDigest(text) === undefined)
-    throw new TypeError(`${JSON.stringify(text)} is no sha256 or sha512 digest`);
-  return text;
+/** Whether one of the digests is what the rule is about. */
+export function speaksOf({ digests }: CompiledRule, path: readonly Digest[]): boolean {
+  return digests === undefined || path.some((digest) => digests.has(digest));
+}
+
+/** Whether nothing of an image gets past the rule. */
+export function speaksOfAll(rule: CompiledRule): boolean {
+  return rule.matchesTag === undefined && rule.digests === undefined;
+}
+
+/** The index of the first rule that matches, else their number. */
+export function indexOrEnd(rules: readonly CompiledRule[], matches: (rule: CompiledRule) => boolean): number {
+  const index = rules.findIndex(matches);
+  return index < 0 ? rules.length : index;
+}
+
+function checkedDigest(text: string): Digest {
+  const digest = parseDigest(text);
+  if (digest === undefined) throw new TypeError(`${JSON.stringify(text)} is no sha256 or sha512 digest`);
+  return digest;
 }

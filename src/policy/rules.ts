@@ -2,11 +2,14 @@ import type { Digest } from '../oci/digest.ts';
 import {
   type CompiledRule,
   compileRule,
+  indexOrEnd,
   type PolicyAllowance,
   type PolicyRule,
   ruleName,
-  shortList,
+  speaksOf,
+  speaksOfAll,
 } from './compiled-rule.ts';
+import { remedyFor } from './remedy.ts';
 
 export type { PolicyRule } from './compiled-rule.ts';
 
@@ -38,15 +41,14 @@ export type LockedImages = {
 type ImageRules = {
   readonly rules: readonly CompiledRule[];
   readonly whole: boolean;
-  readonly named: readonly string[];
+  readonly named: readonly Digest[];
+  readonly refused: readonly Digest[];
 };
 
 const allowed: PolicyAllowance = { kind: 'allow', pin: false, minAge: 0 };
 
 /** Images come from clients, so what is kept by image is bounded. */
 const mostImages = 2000;
-/** Known tags that a remedy looks through. */
-const mostKnownTags = 1000;
 
 /**
  * Decides which images are served: the first rule whose selectors all match does, else the default. An image is
@@ -115,8 +117,20 @@ export class PolicyRules {
   }
 
   /** The digests that rules about the image name: what leads to content matters to them. */
-  named(image: string): readonly string[] {
+  named(image: string): readonly Digest[] {
     return this.#about(image).named;
+  }
+
+  /** The digests that rules about the image deny, of whatever tag. */
+  refused(image: string): readonly Digest[] {
+    return this.#about(image).refused;
+  }
+
+  /** The denial by the first rule that names one of the digests, whatever tag leads to them. */
+  refusal(image: string, path: readonly Digest[]): PolicyDenial | undefined {
+    const about = (rule: CompiledRule) => rule.digests !== undefined && rule.matchesTag === undefined;
+    const deciding = this.#about(image).rules.find((rule) => about(rule) && speaksOf(rule, path));
+    return deciding === undefined || deciding.allowance ? undefined : denied(`${image}@${path[0]}`, deciding);
   }
 
   /** Decides on a repository as such (its tag list): denied only where nothing of it can be allowed. */
@@ -132,25 +146,9 @@ export class PolicyRules {
    * given, else what the rules that allow some of it look for.
    */
   remedy(image: string, known: readonly string[]): string {
-    const served: string[] = [];
-    for (const tag of known.slice(0, mostKnownTags)) {
-      if (this.tag(image, tag, undefined).kind === 'allow' && served.push(tag) === 3) break;
-    }
-    if (served.length > 0) return `Allowed tags of it are, for example: ${served.join(', ')}.`;
     const { rules } = this.#about(image);
-    const end = indexOrEnd(rules, speaksOfAll);
-    const selecting = rules.slice(0, end).filter(({ allowance }) => allowance);
-    const patterns = [...new Set(selecting.flatMap(selectorsOf))];
-    if (patterns.length > 0) return `Allowed of it are: ${shortList(patterns)}.`;
-    const rest = rules[end];
-    if (rest ? rest.allowance : this.#allowsByDefault) {
-      const refusing = rules.slice(0, end).map(({ number }) => `${number}`);
-      if (refusing.length === 0) return 'All of it is allowed.';
-      const those =
-        refusing.length === 1 ? `rule ${shortList(refusing)} denies` : `rules ${shortList(refusing)} deny`;
-      return `Every tag of it is allowed but those that ${those}.`;
-    }
-    return 'Nothing of it is known to be allowed: ask who runs this mirror to allow it under "policy" in its configuration.';
+    const allows = (tag: string) => this.tag(image, tag, undefined).kind === 'allow';
+    return remedyFor(rules, this.#allowsByDefault, known, allows);
   }
 
   #judge(
@@ -207,26 +205,12 @@ export class PolicyRules {
       rules,
       whole: careless && (last !== undefined || this.#allowsByDefault),
       named: rules.flatMap(({ digests }) => [...(digests ?? [])]),
+      refused: rules.flatMap(({ digests, allowance }) => (allowance ? [] : [...(digests ?? [])])),
     };
     if (this.#images.size >= mostImages) this.#images.clear();
     this.#images.set(image, found);
     return found;
   }
-}
-
-/** Whether one of the digests is what the rule is about. */
-function speaksOf({ digests }: CompiledRule, path: readonly Digest[]): boolean {
-  return digests === undefined || path.some((digest) => digests.has(digest));
-}
-
-/** Whether nothing of an image gets past the rule. */
-function speaksOfAll(rule: CompiledRule): boolean {
-  return rule.matchesTag === undefined && rule.digests === undefined;
-}
-
-function indexOrEnd(rules: readonly CompiledRule[], matches: (rule: CompiledRule) => boolean): number {
-  const index = rules.findIndex(matches);
-  return index < 0 ? rules.length : index;
 }
 
 /** The decision when rules that may or may not match came before it. */
@@ -259,11 +243,4 @@ function withWayOut(denial: PolicyDenial): PolicyDenial {
     'No allowed tag is known to lead to this digest: pull an allowed tag that does, write it into the lockfile ' +
     `("entrepot lock"), or allow the digest in a rule with "digests"${above}.`;
   return { ...denial, message: `${denial.message} ${wayOut}` };
-}
-
-function selectorsOf({ rule }: CompiledRule): readonly string[] {
-  const range = rule.semver === undefined ? [] : [`versions ${rule.semver}`];
-  const tags = (rule.tags ?? []).map((tag) => `tags like ${tag}`);
-  if (range.length + tags.length > 0) return [...tags, ...range];
-  return (rule.digests ?? []).map((digest) => `the digest ${digest}`);
 }

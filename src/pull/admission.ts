@@ -2,9 +2,11 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { isDerivedTag, subjectOfTag, type Tag } from '../oci/reference.ts';
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../policy/rules.ts';
-import type { Lead, Metadata, RepositoryKey } from '../store/metadata.ts';
+import type { Metadata, RepositoryKey } from '../store/metadata.ts';
+import type { DeniedContent } from './denied-content.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import { freely, type TagTerms } from './tag-terms.ts';
+import { type Way, waysTo } from './ways.ts';
 
 /** What content asked for by digest needs: an allowed tag that led to it, leave for its repository, or one now. */
 export type DigestPolicy = 'provenance' | 'allow' | 'deny';
@@ -25,11 +27,11 @@ export type Denied = { readonly kind: 'deny'; readonly message: string };
 /** Digests of one repository whose decision is remembered. */
 const rememberedDigests = 5_000;
 
-/** Signatures of signatures: nobody means deeper ones. */
-const deepest = 3;
-
 /** What fixes the digest of tags, beyond the rules. */
 export type Lock = { digest(image: string, tag: string): Digest | undefined };
+
+/** What is known of a digest, and whether all that this rests on is here to stay. */
+type Judgement = { readonly decision: PolicyDecision; readonly lasting: boolean };
 
 /** A digest that no rule names. */
 const unnamed = `sha256:${'0'.repeat(64)}` as Digest;
@@ -44,27 +46,40 @@ export class Admission {
   readonly #rules: PolicyRules;
   readonly #metadata: Metadata;
   readonly #lock: Lock;
+  readonly #deniedContent: Pick<DeniedContent, 'learn'>;
   readonly #digests: DigestPolicy;
   readonly #allowed = new LRUCache<string, Admitted>({ max: 20_000 });
   readonly #decided = new LRUCache<string, Map<Digest, PolicyDecision>>({ max: 5_000 });
 
   constructor(
-    deps: { rules: PolicyRules; metadata: Metadata; lock: Lock },
+    deps: {
+      rules: PolicyRules;
+      metadata: Metadata;
+      lock: Lock;
+      deniedContent: Pick<DeniedContent, 'learn'>;
+    },
     options: { digests: DigestPolicy },
   ) {
     this.#rules = deps.rules;
     this.#metadata = deps.metadata;
     this.#lock = deps.lock;
+    this.#deniedContent = deps.deniedContent;
     this.#digests = options.digests;
   }
 
   /**
    * Decides about a tag. `digest` is what it turned out to name; without it the answer may be uncertain, where a rule
    * is about digests, and is to be asked for again once the digest is known.
+   * @param signal as for {@link Admission.digest}, which a derived tag comes to
    */
-  tag(target: ResolvedRepository, tag: Tag, digest?: Digest): Admitted | Promise<Admitted> {
+  tag(
+    target: ResolvedRepository,
+    tag: Tag,
+    digest?: Digest,
+    signal?: AbortSignal,
+  ): Admitted | Promise<Admitted> {
     const image = imageName(target);
-    if (isDerivedTag(tag)) return this.#derived(target, tag);
+    if (isDerivedTag(tag)) return this.#derived(target, tag, signal);
     const name = `${image}:${tag}`;
     const known = digest === undefined ? this.#allowed.get(name) : undefined;
     if (known !== undefined) return known;
@@ -78,14 +93,19 @@ export class Admission {
     return admitted;
   }
 
-  /** Decides about a manifest or blob that is asked for by digest. */
-  digest(target: ResolvedRepository, digest: Digest): Admitted | Promise<Admitted> {
+  /**
+   * Decides about a manifest or blob that is asked for by digest.
+   * @param signal of whoever waits while upstreams are asked what the digests consist of that rules deny; without one
+   *   they are not asked, and what is known decides
+   * @throws OciError `UNAVAILABLE` when that matters and cannot be found out now
+   */
+  digest(target: ResolvedRepository, digest: Digest, signal?: AbortSignal): Admitted | Promise<Admitted> {
     const image = imageName(target);
     if (this.#rules.whole(image)) return freelyAdmitted;
-    if (this.#digests === 'allow') return this.repository(target);
+    if (this.#digests === 'allow' && this.#rules.refused(image).length === 0) return this.repository(target);
     const known = this.#decided.get(image)?.get(digest);
     if (known?.kind === 'allow') return freelyAdmitted;
-    return this.#judge(target, digest);
+    return this.#judge(target, digest, signal);
   }
 
   /** Decides about a repository as such: what is listed of it. */
@@ -99,11 +119,6 @@ export class Admission {
     if (isDerivedTag(tag)) return true;
     const image = imageName(target);
     return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
-  }
-
-  /** Whether a rule about the image names the digest. */
-  isNamed(target: ResolvedRepository, digest: Digest): boolean {
-    return this.#rules.named(imageName(target)).includes(digest);
   }
 
   /** Forgets what was decided about a repository's digests: something else is known to lead to them. */
@@ -128,9 +143,9 @@ export class Admission {
     return { kind: 'allow', terms, certain: false };
   }
 
-  async #derived(target: ResolvedRepository, tag: Tag): Promise<Admitted> {
+  async #derived(target: ResolvedRepository, tag: Tag, signal: AbortSignal | undefined): Promise<Admitted> {
     const subject = subjectOfTag(tag);
-    if (subject !== undefined) return this.digest(target, subject);
+    if (subject !== undefined) return this.digest(target, subject, signal);
     return this.#rules.whole(imageName(target))
       ? freelyAdmitted
       : {
@@ -139,13 +154,38 @@ export class Admission {
         };
   }
 
-  async #judge(target: ResolvedRepository, digest: Digest): Promise<Admitted> {
+  async #judge(
+    target: ResolvedRepository,
+    digest: Digest,
+    signal: AbortSignal | undefined,
+  ): Promise<Admitted> {
     const image = imageName(target);
     const decided = this.#decidedOf(image);
-    const decision = decided.get(digest) ?? (await this.#decide(target, digest, deepest));
-    if (decided.size >= rememberedDigests) decided.clear();
-    decided.set(digest, decision);
+    let decision = decided.get(digest);
+    if (decision === undefined) {
+      const judgement = await this.#decideInFull(target, digest, signal);
+      decision = judgement.decision;
+      if (decided.size >= rememberedDigests) decided.clear();
+      if (judgement.lasting) decided.set(digest, decision);
+    }
     return decision.kind === 'allow' ? freelyAdmitted : this.#explain(target, decision.message);
+  }
+
+  /**
+   * What no tag leads to may be a part of what a rule denies by its digest, and is allowed only when that is known not
+   * to be so.
+   */
+  async #decideInFull(
+    target: ResolvedRepository,
+    digest: Digest,
+    signal: AbortSignal | undefined,
+  ): Promise<Judgement> {
+    const refused = this.#rules.refused(imageName(target));
+    const judgement = await this.#decide(target, digest);
+    if (judgement.lasting || refused.length === 0) return { ...judgement, lasting: true };
+    if (signal === undefined) return judgement;
+    await this.#deniedContent.learn(target, refused, signal);
+    return this.#decide(target, digest);
   }
 
   /** The map that later changes detach: a decision that was under way then is not remembered. */
@@ -157,36 +197,28 @@ export class Admission {
     return made;
   }
 
-  /** A digest is allowed when one way to it is, or what a signature that leads to it is about. */
-  async #decide(target: ResolvedRepository, digest: Digest, depth: number): Promise<PolicyDecision> {
+  /** Each way is judged by itself: that one is denied says nothing about the others. */
+  async #decide(target: ResolvedRepository, digest: Digest): Promise<Judgement> {
     const image = imageName(target);
-    const leads = await this.#metadata.leadsTo(keyOf(target), digest, {
+    const ways = await waysTo(this.#metadata, keyOf(target), digest, {
       current: this.#digests === 'deny',
       noted: this.#rules.named(image),
     });
-    const decision = this.#byLeads(image, digest, leads);
-    if (decision.kind === 'allow' || depth === 0) return decision;
-    for (const tag of new Set(leads.map((lead) => lead.tag))) {
-      if (tag === undefined) continue;
-      const subject = subjectOfTag(tag);
-      if (subject === undefined || subject === digest) continue;
-      const about = await this.#decide(target, subject, depth - 1);
-      if (about.kind === 'allow') return about;
-    }
-    return decision;
-  }
-
-  /** Each way is judged by itself: that one is denied says nothing about the others. */
-  #byLeads(image: string, digest: Digest, leads: readonly Lead[]): PolicyDecision {
+    const isTagged = ({ tag }: Way) => tag !== undefined;
     let denial: PolicyDenial | undefined;
-    const named = leads.filter(({ tag }) => tag !== undefined && !isDerivedTag(tag));
-    const others = leads.filter((lead) => !named.includes(lead)).map((lead) => ({ ...lead, tag: undefined }));
-    for (const { tag, from, noted } of [...named, ...others]) {
-      const decision = this.#rules.digest(image, digest, tag === undefined ? [] : [tag], [from, ...noted]);
-      if (decision.kind === 'allow') return decision;
+    for (const { tag, via } of [...ways.filter(isTagged), ...ways.filter((way) => !isTagged(way))]) {
+      const decision = this.#ruling(image, digest, tag === undefined ? [] : [tag], via);
+      if (decision.kind === 'allow') return { decision, lasting: tag !== undefined };
       if (denial === undefined || (denial.rule === undefined && tag !== undefined)) denial = decision;
     }
-    return denial ?? this.#rules.digest(image, digest, []);
+    const decision = denial ?? this.#ruling(image, digest, [], []);
+    return { decision, lasting: decision.kind === 'deny' };
+  }
+
+  #ruling(image: string, digest: Digest, tags: readonly string[], via: readonly Digest[]): PolicyDecision {
+    const decision = this.#rules.digest(image, digest, tags, via);
+    if (decision.kind === 'allow' || this.#digests !== 'allow') return decision;
+    return this.#rules.refusal(image, [digest, ...via]) ?? this.#rules.repository(image);
   }
 
   async #explain(target: ResolvedRepository, message: string): Promise<Denied> {

@@ -67,13 +67,13 @@ export class ManifestFetch {
     return error;
   }
 
-  /** What the registry's upstreams say that a tag names. */
-  head(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Asked<ManifestHead>> {
+  /** What the registry's upstreams say that a reference names. */
+  head(target: ResolvedRepository, reference: Reference, signal: AbortSignal): Promise<Asked<ManifestHead>> {
     return askInOrder(
       inTagOrder(target.registry.upstreams),
       (upstream, own) => {
         target.errand?.spend();
-        return upstream.headManifest(target.repository, { kind: 'tag', tag }, own);
+        return upstream.headManifest(target.repository, reference, own);
       },
       signal,
     );

@@ -78,6 +78,31 @@ export class PullManifests {
     return (await this.#fetch.get(target, reference, undefined, signal)).manifest;
   }
 
+  /**
+   * A manifest by its digest, or `undefined` where no upstream shows it. Asks with a HEAD first, which registries that
+   * limit pulls do not count.
+   * @throws OciError `UNAVAILABLE` or `TOOMANYREQUESTS` when no upstream can tell now
+   */
+  async find(
+    target: ResolvedRepository,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<StoredManifest | undefined> {
+    const reference = { kind: 'digest', digest } as const;
+    const stored = await this.#deps.store.manifest(keyOf(target), digest);
+    if (stored !== undefined || target.registry.offline) return stored;
+    try {
+      const known = this.#fetch.recall(target, reference);
+      if (known !== undefined) throw known;
+      const head = await this.#fetch.head(target, reference, signal);
+      if (head.kind === 'refused') throw this.#fetch.refuse(target, reference, head.verdict, 0);
+      return (await this.pull(target, reference, signal)).manifest;
+    } catch (error) {
+      if (error instanceof OciError && !isOutage(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Aborts what is under way. */
   close(): void {
     this.#flights.close();

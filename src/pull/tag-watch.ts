@@ -34,7 +34,7 @@ export class TagWatch {
     const reference = { kind: 'tag', tag } as const;
     if (target.registry.offline || this.#fetch.recall(target, reference) !== undefined) return;
     const look = async (signal: AbortSignal) => {
-      const head = await this.#fetch.head(target, tag, signal);
+      const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
       if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
         this.#fetch.refuse(target, reference, head.verdict, target.registry.negativeTtl);
         return;
@@ -61,7 +61,7 @@ export class TagWatch {
     signal: AbortSignal,
   ): Promise<ManifestAnswer> {
     const reference = { kind: 'tag', tag } as const;
-    const head = await this.#fetch.head(target, tag, signal);
+    const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
     if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
       return this.#staleUnlessGone(target, tag, cached.manifest, { verdict: head.verdict, minAge });
     }

@@ -160,6 +160,13 @@ export interface Metadata {
   ): Promise<readonly Lead[]>;
   /** Records that an upstream lists manifests as referring to `subject`. */
   putReferrers(key: RepositoryKey, subject: Digest, referrers: readonly Digest[]): Promise<void>;
+  /**
+   * When everything that a repository's upstreams have below a digest was last recorded, in milliseconds since the
+   * epoch; `undefined` when that is not known.
+   */
+  examinedAt(key: RepositoryKey, digest: Digest): Promise<number | undefined>;
+  /** Records that; `false`, and nothing is, for a repository of which nothing else is recorded. */
+  putExamined(key: RepositoryKey, digest: Digest, at: number): Promise<boolean>;
   /** Forgets a tag; its manifest stays readable by digest. */
   dropTag(key: RepositoryKey, tag: Tag): Promise<void>;
   /** The tags known of a repository, in lexical order. */
@@ -200,7 +207,10 @@ export interface Metadata {
   manifestsStored(): Promise<readonly Digest[]>;
   /** A manifest's bytes as they are stored, for checking them. */
   manifestBytes(digest: Digest): Promise<Buffer | undefined>;
-  /** Forgets a manifest and what it names; tags and links that name it stay, so that it is fetched again. */
+  /**
+   * Forgets a manifest and what it names, and that anything was examined; tags and links that name it stay, so that
+   * it is fetched again.
+   */
   dropManifest(digest: Digest): Promise<void>;
 
   /** The repository's leave to read a digest; `undefined` when no manifest of it (and no upstream) vouched for it. */

@@ -117,6 +117,14 @@ const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX sync_run_by_entry ON sync_run (entry, id);
   `,
+  `
+  CREATE TABLE examined (
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

@@ -112,6 +112,14 @@ export class SqliteMetadata implements Metadata {
     })();
   }
 
+  async examinedAt({ registry, repository }: RepositoryKey, digest: Digest): Promise<number | undefined> {
+    return this.#statements.examinedAt.get(registry, repository, digest) as number | undefined;
+  }
+
+  async putExamined({ registry, repository }: RepositoryKey, digest: Digest, at: number): Promise<boolean> {
+    return this.#statements.putExamined.run(digest, at, registry, repository).changes > 0;
+  }
+
   async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
     this.#statements.dropTag.run(key.registry, key.repository, tag);
   }
@@ -169,7 +177,10 @@ export class SqliteMetadata implements Metadata {
   }
 
   async dropManifest(digest: Digest): Promise<void> {
-    this.#statements.dropManifest.run(digest);
+    this.#database.transaction(() => {
+      this.#statements.dropManifest.run(digest);
+      this.#statements.dropExamined.run();
+    })();
   }
 
   async link(key: RepositoryKey, digest: Digest): Promise<Link | undefined> {

@@ -90,6 +90,12 @@ export function prepareStatements(database: Database) {
     putReferrer: statement(
       'INSERT INTO referrer (repository, digest, subject) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
     ),
+    examinedAt: statement(`SELECT at FROM examined WHERE ${repository} AND digest = ?`).pluck(),
+    putExamined: statement(
+      `INSERT INTO examined (repository, digest, at) SELECT id, ?, ? FROM repository WHERE registry = ? AND name = ?
+       ON CONFLICT (repository, digest) DO UPDATE SET at = excluded.at`,
+    ),
+    dropExamined: statement('DELETE FROM examined'),
     manifest: statement(
       `SELECT manifest.media_type AS media_type, bytes FROM manifest JOIN link USING (digest)
        WHERE digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import { isIndexMediaType, isManifestMediaType, type ManifestMediaType } from '../oci/media-types.ts';
-import type { Tag } from '../oci/reference.ts';
+import { derivedTags, type Tag } from '../oci/reference.ts';
 import { keyOf } from '../pull/registry.ts';
 import type { Metadata, RepositoryKey } from '../store/metadata.ts';
 import {
@@ -14,7 +14,7 @@ import {
   nameOfImage,
   sha256,
 } from './bundle-contents.ts';
-import { derivedTags, type ImagePart } from './images.ts';
+import type { ImagePart } from './images.ts';
 import { blobFolder, blobName, type ChosenImage, compare, dockerFile, indexFile } from './layout-files.ts';
 import type { Receipt } from './receipt.ts';
 import { type TarMember, tarEnd, tarMemberSize } from './tar-write.ts';

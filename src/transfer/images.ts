@@ -3,12 +3,12 @@ import { OciError } from '../oci/errors.ts';
 import { platformText } from '../oci/manifest.ts';
 import { isPlatform } from '../oci/platform.ts';
 import {
+  derivedTags,
   isDerivedTag,
   parseTag,
   type Reference,
   type RepositoryName,
   referenceText,
-  referrersTag,
   type Tag,
 } from '../oci/reference.ts';
 import type { Namespaces } from '../pull/namespaces.ts';
@@ -186,12 +186,6 @@ export class Images {
 export function imageTitle({ target, reference }: ImageTarget): string {
   const mark = reference.kind === 'tag' ? ':' : '@';
   return `${imageName(target)}${mark}${referenceText(reference)}`;
-}
-
-/** The tags under which what refers to a digest is kept where there is no referrers API: cosign's, and the spec's. */
-export function derivedTags(subject: Digest): readonly Tag[] {
-  const tag = referrersTag(subject);
-  return [tag, ...['.sig', '.att', '.sbom'].map((ending) => `${tag}${ending}` as Tag)];
 }
 
 function platformOf(config: Buffer): string | undefined {

@@ -1,11 +1,11 @@
 import { eachAtOnce, type Turns } from '../lib/turns.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import type { Reference } from '../oci/reference.ts';
+import { derivedTags, type Reference } from '../oci/reference.ts';
 import type { Admitted } from '../pull/admission.ts';
 import type { ManifestAnswer } from '../pull/manifest-answer.ts';
 import { requireOnline } from '../pull/offline.ts';
-import { derivedTags, type ImagePart, type ImageState, type ImageTarget, imageTitle } from './images.ts';
+import { type ImagePart, type ImageState, type ImageTarget, imageTitle } from './images.ts';
 import type { WarmDeps, WarmOptions } from './warm.ts';
 import { type TellBlob, warmBlob } from './warm-blob.ts';
 import type { WarmEvent, WarmResult } from './warm-events.ts';
@@ -85,11 +85,11 @@ export class WarmImage {
   ): Promise<{ kind: 'ok'; doubt: string | undefined } | { kind: 'deny'; message: string }> {
     const { admission } = this.#deps;
     const { target, reference } = this.#image;
-    const admitted = await this.#admit(reference);
+    const admitted = await this.#admit(reference, signal);
     if (admitted.kind === 'deny') return admitted;
     const { manifest, staleBecause } = await this.#pull(reference, signal, admitted);
     if (reference.kind === 'tag' && !admitted.certain) {
-      const final = await admission.tag(target, reference.tag, manifest.digest);
+      const final = await admission.tag(target, reference.tag, manifest.digest, signal);
       if (final.kind === 'deny') return final;
     }
     const doubt = staleBecause === undefined ? undefined : `what is here was not confirmed: ${staleBecause}`;
@@ -154,7 +154,7 @@ export class WarmImage {
     });
     for (const tag of derivedTags(subject)) {
       const reference = { kind: 'tag', tag } as const;
-      const admitted = await this.#admit(reference);
+      const admitted = await this.#admit(reference, signal);
       if (admitted.kind === 'deny') continue;
       await this.#ifThere(signal, async () => {
         await this.#pull(reference, signal, admitted);
@@ -249,12 +249,12 @@ export class WarmImage {
     return answer;
   }
 
-  async #admit(reference: Reference): Promise<Admitted> {
+  async #admit(reference: Reference, signal: AbortSignal): Promise<Admitted> {
     const { admission } = this.#deps;
     const { target } = this.#image;
     return reference.kind === 'tag'
-      ? admission.tag(target, reference.tag)
-      : admission.digest(target, reference.digest);
+      ? admission.tag(target, reference.tag, undefined, signal)
+      : admission.digest(target, reference.digest, signal);
   }
 
   #state(): Promise<ImageState | undefined> {

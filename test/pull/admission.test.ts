@@ -1,9 +1,11 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { neverAborted } from '../../src/lib/abort.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import { type LockedImages, type PolicyRule, PolicyRules } from '../../src/policy/rules.ts';
 import { Admission, type DigestPolicy } from '../../src/pull/admission.ts';
+import type { DeniedContent } from '../../src/pull/denied-content.ts';
 import { ManifestStore } from '../../src/pull/manifest-store.ts';
 import { keyOf } from '../../src/pull/registry.ts';
 import { SqliteMetadata } from '../../src/store/sqlite-metadata.ts';
@@ -24,16 +26,23 @@ const notLatest: PolicyRule = { images: ['**'], tags: ['latest'], action: 'deny'
 type Scene = {
   fallback?: 'allow' | 'deny';
   digests?: DigestPolicy;
+  /** What makes the content of denied digests known. */
+  learn?: DeniedContent['learn'];
   locked?: Readonly<Record<string, Digest>>;
 };
 
 async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
-  const { fallback = 'allow', digests = 'provenance', locked = {} } = options;
+  const { fallback = 'allow', digests = 'provenance', locked = {}, learn = async () => undefined } = options;
   const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
   onTestFinished(() => metadata.close());
   const lock = lockedImages(locked);
   const admission = new Admission(
-    { rules: new PolicyRules({ default: fallback, rules, locked: lock }), metadata, lock },
+    {
+      rules: new PolicyRules({ default: fallback, rules, locked: lock }),
+      metadata,
+      lock,
+      deniedContent: { learn },
+    },
     { digests },
   );
   const store = new ManifestStore({ metadata, changed: (key) => admission.changed(key) });
@@ -55,7 +64,7 @@ async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
       return (await admission.tag(target, tag, digest)).kind;
     },
     async digest(digest: Digest, from = target) {
-      return (await admission.digest(from, digest)).kind;
+      return (await admission.digest(from, digest, neverAborted)).kind;
     },
     async message(digest: Digest) {
       const admitted = await admission.digest(target, digest);

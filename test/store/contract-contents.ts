@@ -97,6 +97,30 @@ export function describeContents(name: string, open: () => Promise<Metadata>): v
     });
   });
 
+  describe(`${name} on what was examined`, () => {
+    test('when it was is remembered by repository, of those that are known', async () => {
+      const metadata = await open();
+      expect(await metadata.putExamined(app, layer.digest, 5)).toBe(false);
+      expect(await metadata.repositories()).toEqual([]);
+      for (const key of [app, other]) await metadata.putManifest(key, manifest('m'), [], found);
+      expect(await metadata.putExamined(app, layer.digest, 5)).toBe(true);
+      expect(await metadata.examinedAt(app, layer.digest)).toBe(5);
+      expect(await metadata.examinedAt(other, layer.digest)).toBeUndefined();
+      expect(await metadata.examinedAt(app, spare.digest)).toBeUndefined();
+      expect(await metadata.putExamined(app, layer.digest, 7)).toBe(true);
+      expect(await metadata.examinedAt(app, layer.digest)).toBe(7);
+    });
+
+    test('that is forgotten with any manifest, which may have been what was found', async () => {
+      const metadata = await open();
+      const stored = manifest('m');
+      await metadata.putManifest(app, stored, [], found);
+      await metadata.putExamined(app, layer.digest, 5);
+      await metadata.dropManifest(stored.digest);
+      expect(await metadata.examinedAt(app, layer.digest)).toBeUndefined();
+    });
+  });
+
   describe(`${name} as what manifests are carried into`, () => {
     const entry = (text: string, more: Partial<ImportedManifest> = {}): ImportedManifest => {
       return { key: app, manifest: manifest(text), children: [], tag: undefined, at: 9, ...more };

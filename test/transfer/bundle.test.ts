@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { derivedTags } from '../../src/transfer/images.ts';
+import { derivedTags } from '../../src/oci/reference.ts';
 import { makeArtifact, makeImage, makeIndex, manifestOf } from '../helpers/image.ts';
 import { openSite, temporaryFolder } from './bundle-scene.ts';
 

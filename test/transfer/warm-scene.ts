@@ -35,7 +35,10 @@ export async function warmScene(options: Options = {}) {
   const namespaces = new Namespaces([registry], { aliases: new Map(), defaultRegistry: 'ghcr.io' });
   const nothingLocked = { digest: () => undefined, holds: () => false, names: () => false };
   const rules = new PolicyRules({ default: 'allow', rules: options.rules ?? [] });
-  const admission = new Admission({ rules, metadata, lock: nothingLocked }, { digests: 'provenance' });
+  const admission = new Admission(
+    { rules, metadata, lock: nothingLocked, deniedContent: { learn: async () => undefined } },
+    { digests: 'provenance' },
+  );
   const store = new ManifestStore({ metadata, changed: (key) => admission.changed(key) });
   const random = () => 0.999;
   const { log } = base.log;
