@@ -9,15 +9,35 @@ import { ConfigError } from '../../src/config/problems.ts';
 /** Files beside a `config.yaml`, by relative path. */
 export type Files = Readonly<Record<string, string>>;
 
-/** Loads `yaml` from a temporary folder that holds `files` too. */
-export function loadFrom(yaml: string, files: Files = {}, options: Partial<LoadOptions> = {}): Config {
+/** Makes a folder with these files, that is removed when the test ends. */
+export function folderWith(files: Files): string {
   const folder = mkdtempSync(join(tmpdir(), 'entrepot-config-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  for (const [name, text] of Object.entries({ ...files, 'config.yaml': yaml })) {
+  for (const [name, text] of Object.entries(files)) {
     mkdirSync(join(folder, name, '..'), { recursive: true });
     writeFileSync(join(folder, name), text);
   }
-  return loadConfig({ file: 'config.yaml', env: {}, cwd: folder, ...options });
+  return folder;
+}
+
+/** Loads `yaml` from a temporary folder that holds `files` too. */
+export function loadFrom(yaml: string, files: Files = {}, options: Partial<LoadOptions> = {}): Config {
+  const cwd = folderWith({ ...files, 'config.yaml': yaml });
+  return loadConfig({ file: 'config.yaml', env: {}, cwd, ...options });
+}
+
+/**
+ * The error with which something refuses a configuration.
+ * @throws when it does not
+ */
+export function refusalOf(action: () => unknown): ConfigError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error('the configuration was accepted');
 }
 
 /**
@@ -29,13 +49,8 @@ export function complaintsAbout(
   files: Files = {},
   options: Partial<LoadOptions> = {},
 ): string[] {
-  try {
-    loadFrom(yaml, files, options);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return error.message.split('\n').map((line) => {
-      return line.replace(/^config\.yaml(?::(?=\d))?/, '').replace(/\/\S*entrepot-config-\w+/, 'FOLDER');
-    });
-  }
-  throw new Error('the configuration was accepted');
+  const { message } = refusalOf(() => loadFrom(yaml, files, options));
+  return message.split('\n').map((line) => {
+    return line.replace(/^config\.yaml(?::(?=\d))?/, '').replace(/\/\S*entrepot-config-\w+/, 'FOLDER');
+  });
 }

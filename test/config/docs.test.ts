@@ -1,12 +1,12 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { configurationMarkdown, jsonSchemaText } from '../../src/config/json-schema.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatLockfile } from '../../src/config/lockfile.ts';
 import { localhostTls } from '../upstream/tls-fixture.ts';
+import { folderWith } from './complaints.ts';
 
 const hash = '$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy';
 
@@ -15,16 +15,6 @@ const shipped = readFileSync(join(root, 'config.yaml'), 'utf8');
 
 /** The shipped file with every commented setting active: "#key", or "#" and the indentation of a nested one. */
 const uncommented = shipped.replaceAll(/^( *)#(?! \S|$)/gm, '$1');
-
-function temporaryFolder(files: Record<string, string>): string {
-  const folder = mkdtempSync(join(tmpdir(), 'entrepot-docs-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, name)), { recursive: true });
-    writeFileSync(join(folder, name), text);
-  }
-  return folder;
-}
 
 /** The key paths of the documentation's table, such as `registries.<host>.hosts`. */
 function documentedKeys(): string[] {
@@ -93,7 +83,7 @@ describe('the shipped config.yaml', () => {
   });
 
   test('is valid with every commented setting active', () => {
-    const folder = temporaryFolder({
+    const folder = folderWith({
       'config.yaml': uncommented,
       'secrets/dockerhub': 'token\n',
       'secrets/docker-config.json': '{}',

@@ -1,24 +1,12 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these strings are the syntax under test.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig, resolveConfigFile } from '../../src/config/load.ts';
 import { localhostTls } from '../upstream/tls-fixture.ts';
+import { folderWith } from './complaints.ts';
 
 const hash = '$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy';
 const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
-
-function folderWith(files: Record<string, string>): string {
-  const folder = mkdtempSync(join(tmpdir(), 'entrepot-config-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(join(folder, name, '..'), { recursive: true });
-    writeFileSync(join(folder, name), text);
-  }
-  return folder;
-}
 
 function load(yaml: string, env: Record<string, string> = {}, files: Record<string, string> = {}): Config {
   const folder = folderWith({ ...files, 'config.yaml': yaml });

@@ -1,32 +1,16 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these strings are the syntax under test.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problems.ts';
+import { folderWith, loadFrom, refusalOf } from './complaints.ts';
 
 type Env = Record<string, string>;
 
 function configError(yaml: string, env: Env = {}, files: Env = {}): ConfigError {
-  const folder = mkdtempSync(join(tmpdir(), 'entrepot-problems-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  for (const [name, text] of Object.entries({ ...files, 'config.yaml': yaml })) {
-    mkdirSync(join(folder, name, '..'), { recursive: true });
-    writeFileSync(join(folder, name), text);
-  }
-  return thrownBy(() => loadConfig({ file: 'config.yaml', env, cwd: folder }));
-}
-
-function thrownBy(action: () => unknown): ConfigError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof ConfigError) return error;
-    throw error;
-  }
-  throw new Error('the configuration was accepted');
+  return refusalOf(() => loadFrom(yaml, files, { env }));
 }
 
 /** The lines of the message, without the file's name. */
@@ -285,8 +269,7 @@ describe('a file', () => {
       fc.string(),
       fc.array(line, { maxLength: 10 }).map((parts) => parts.join('\n')),
     );
-    const folder = mkdtempSync(join(tmpdir(), 'entrepot-fuzz-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = folderWith({});
     fc.assert(
       fc.property(yamls, (yaml) => {
         writeFileSync(join(folder, 'config.yaml'), yaml);
@@ -364,7 +347,7 @@ describe('a certificate file', () => {
   test('must be readable and hold a certificate', () => {
     const files = { 'key.pem': '-----BEGIN PRIVATE KEY-----\nhunter2-0451\n' };
     expect(complaints(upstream('        ca: nope.pem'))[0]).toMatch(
-      /^5 registries\.docker\.io\.upstreams\[0\]\.ca: cannot read this file, relative to \/.*entrepot-problems-\w+ \(ENOENT\)$/,
+      /^5 registries\.docker\.io\.upstreams\[0\]\.ca: cannot read this file, relative to \/.*entrepot-config-\w+ \(ENOENT\)$/,
     );
     expect(complaints(upstream('        ca: key.pem'), {}, files)).toEqual([
       `5 ${at}.ca: the file holds no PEM certificate (-----BEGIN CERTIFICATE-----)`,

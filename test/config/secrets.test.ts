@@ -1,32 +1,16 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these strings are the syntax under test.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import { ConfigError } from '../../src/config/problems.ts';
+import type { ConfigError } from '../../src/config/problems.ts';
+import { folderWith, loadFrom, refusalOf } from './complaints.ts';
 
 type Env = Record<string, string>;
 
 function configError(yaml: string, env: Env = {}, files: Env = {}): ConfigError {
-  const folder = mkdtempSync(join(tmpdir(), 'entrepot-problems-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  for (const [name, text] of Object.entries({ ...files, 'config.yaml': yaml })) {
-    mkdirSync(join(folder, name, '..'), { recursive: true });
-    writeFileSync(join(folder, name), text);
-  }
-  return thrownBy(() => loadConfig({ file: 'config.yaml', env, cwd: folder }));
-}
-
-function thrownBy(action: () => unknown): ConfigError {
-  try {
-    action();
-  } catch (error) {
-    if (error instanceof ConfigError) return error;
-    throw error;
-  }
-  throw new Error('the configuration was accepted');
+  return refusalOf(() => loadFrom(yaml, files, { env }));
 }
 
 describe('a secret', () => {
@@ -112,12 +96,11 @@ log: {level: "${value}", format: ["${value}"]}
       ',',
     );
     const after = fc.constantFrom('', '"', "'", '}', ']', ' #', ' x', '\n  y', '\n z: 1', ',', '"\\n"');
-    const folder = mkdtempSync(join(tmpdir(), 'entrepot-leak-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = folderWith({});
     fc.assert(
       fc.property(before, before, after, after, (a, b, c, d) => {
         writeFileSync(join(folder, 'config.yaml'), `log:\n  level: ${a}${b}${secret}${c}${d}\n`);
-        const error = thrownBy(() => loadConfig({ file: 'config.yaml', env: {}, cwd: folder }));
+        const error = refusalOf(() => loadConfig({ file: 'config.yaml', env: {}, cwd: folder }));
         // As a key it is named, like any unknown key: only values may be secret.
         const asKey = error.problems.some(({ path }) => path.includes(secret));
         expect(asKey || !error.message.includes(secret)).toBe(true);

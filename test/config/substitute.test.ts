@@ -1,10 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these strings are the syntax under test.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { escapeSubstitution, substitute } from '../../src/config/substitute.ts';
+import { folderWith } from './complaints.ts';
 
 const nowhere = { env: {}, folder: '/nowhere' };
 
@@ -20,12 +20,6 @@ function complaint(text: string, env: Record<string, string | undefined> = {}): 
   expect(findings).toHaveLength(1);
   expect(findings[0]?.path).toEqual(['key']);
   return findings[0]?.message ?? '';
-}
-
-function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'entrepot-substitute-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
 }
 
 describe('environment variables', () => {
@@ -63,7 +57,7 @@ describe('environment variables', () => {
 
 describe('files', () => {
   test('lose one newline at their end, and only that', () => {
-    const folder = temporaryFolder();
+    const folder = folderWith({});
     writeFileSync(join(folder, 'unix'), 's3cret\n');
     writeFileSync(join(folder, 'windows'), 's3cret\r\n');
     writeFileSync(join(folder, 'two'), ' s3\ncret \n\n');
