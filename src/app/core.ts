@@ -112,6 +112,7 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
   const store = new ManifestStore({
     metadata,
     changed: (key) => admission.changed(key),
+    refused: ({ registry, repository }) => rules.refused(`${registry}/${repository}`),
     moved: ({ registry, repository }, { tag, old, new: digest, upstream }) => {
       moves({ registry });
       log.warn({ image: `${registry}/${repository}`, tag, old, new: digest, upstream }, 'tag moved upstream');
@@ -124,7 +125,7 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
   );
   onClose(() => manifests.close());
   const listings = new PullListings(
-    { metadata, clock, random, changed: (key) => admission.changed(key) },
+    { metadata, clock, changed: (key) => admission.changed(key) },
     { manifestSize },
   );
   onClose(() => listings.close());

@@ -12,10 +12,8 @@ import { imageName, type ResolvedRepository } from '../pull/registry.ts';
 import { etagOf, noneMatch } from './conditions.ts';
 import { type Exchange, header } from './exchange.ts';
 import { type Headers, sendNotModified, sendWhole, serverTiming } from './respond.ts';
+import { staleWarning } from './stale-warning.ts';
 import { isMirrorTraffic } from './traffic.ts';
-
-/** Characters of a warning: enough for a reason, little enough for any client's header limit. */
-const longestWarning = 300;
 
 type ManifestRoute = Extract<Route, { kind: 'manifest' }>;
 
@@ -80,7 +78,7 @@ export class ManifestEndpoint {
     const { admission } = this.#deps;
     return reference.kind === 'tag'
       ? admission.tag(target, reference.tag, named, signal)
-      : admission.digest(target, reference.digest, signal);
+      : admission.digest(target, named ?? reference.digest, signal);
   }
 
   #deny(exchange: Exchange, route: ManifestRoute, target: ResolvedRepository, message: string): void {
@@ -125,7 +123,7 @@ export class ManifestEndpoint {
       'X-Upstream': answer.upstream,
       'Server-Timing': serverTiming(exchange.startedAt, outcome),
       'OCI-Namespace': address.ns,
-      Warning: warning(answer),
+      Warning: staleWarning(answer.staleBecause),
     };
     if (noneMatch(header(incoming, 'if-none-match'), etag)) {
       sendNotModified(outgoing, headers);
@@ -150,11 +148,4 @@ function sendStandIn(
     'OCI-Namespace': address.ns,
   };
   sendWhole(exchange, headers, bytes);
-}
-
-/** The one warning that some clients print (RFC 7234, section 5.5.7), kept to what a quoted string may hold. */
-function warning({ staleBecause }: ManifestAnswer): string | undefined {
-  if (staleBecause === undefined) return undefined;
-  const text = `stale: ${staleBecause}`.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, "'");
-  return `299 - "${text.slice(0, longestWarning)}"`;
 }

@@ -3,7 +3,7 @@ import { parseRoute, type Route } from '../oci/route.ts';
 import { actionOf } from '../policy/access.ts';
 import type { DeniedManifests } from '../policy/denied-manifest.ts';
 import type { Admission, Admitted } from '../pull/admission.ts';
-import type { PullListings } from '../pull/listings.ts';
+import type { HowListed, PullListings } from '../pull/listings.ts';
 import type { Namespaces } from '../pull/namespaces.ts';
 import { imageName, type ResolvedRepository } from '../pull/registry.ts';
 import type { BlobEndpoint } from './blob-endpoint.ts';
@@ -11,6 +11,7 @@ import { type Exchange, header } from './exchange.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
 import type { ManifestEndpoint } from './manifest-endpoint.ts';
 import { type Headers, sendWhole } from './respond.ts';
+import { staleWarning } from './stale-warning.ts';
 
 /** What the API stands on. */
 type RegistryApiDeps = {
@@ -106,8 +107,7 @@ export class RegistryApi {
     const { admission, listings } = this.#deps;
     await this.#enter(exchange, route, target, () => admission.repository(target));
     const allows = (tag: string) => admission.lists(target, tag);
-    const { tags, more, outcome } = await listings.tags(target, route, allows, exchange.signal);
-    exchange.facts.outcome = outcome;
+    const { tags, more, ...how } = await listings.tags(target, route, allows, exchange.signal);
     const last = tags.at(-1);
     const path = (exchange.incoming.url ?? '').split('?', 1)[0];
     const query = new URLSearchParams({
@@ -117,7 +117,7 @@ export class RegistryApi {
     if (route.address.ns !== undefined) query.set('ns', route.address.ns);
     const body = JSON.stringify({ name: route.address.name, tags });
     const link = more ? `<${path}?${query}>; rel="next"` : undefined;
-    const headers = { 'Content-Type': 'application/json', Link: link, 'X-Cache': outcome };
+    const headers = { 'Content-Type': 'application/json', Link: link, ...told(exchange, how) };
     sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, body);
   }
 
@@ -129,11 +129,10 @@ export class RegistryApi {
       this.#deps.admission.digest(target, digest, exchange.signal),
     );
     const answer = await this.#deps.listings.referrers(target, digest, artifactType, exchange.signal);
-    exchange.facts.outcome = answer.outcome;
     const headers = {
       'Content-Type': answer.mediaType,
       'OCI-Filters-Applied': answer.filtersApplied,
-      'X-Cache': answer.outcome,
+      ...told(exchange, answer),
     };
     sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, answer.body);
   }
@@ -157,6 +156,13 @@ function notWritable(): OciError {
     'UNSUPPORTED',
     'this mirror only serves pulls: push to the registry itself, then pull the new version through here',
   );
+}
+
+/** Tells the log and the client how a listing was come by. */
+function told({ facts }: Exchange, { outcome, staleBecause }: HowListed): Headers {
+  facts.outcome = outcome;
+  facts.because = staleBecause;
+  return { 'X-Cache': outcome, Warning: staleWarning(staleBecause) };
 }
 
 function namespaceHeader(route: { address: { ns: string | undefined } }): Headers {

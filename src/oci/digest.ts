@@ -5,7 +5,10 @@
 export type Digest = string & { readonly __brand: 'Digest' };
 
 /** The algorithms that are verified: the two that the image-spec registers as required or recommended. */
-export type DigestAlgorithm = 'sha256' | 'sha512';
+export const digestAlgorithms = ['sha256', 'sha512'] as const;
+
+/** One of {@link digestAlgorithms}. */
+export type DigestAlgorithm = (typeof digestAlgorithms)[number];
 
 const pattern = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 

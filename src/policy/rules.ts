@@ -133,6 +133,13 @@ export class PolicyRules {
     return deciding === undefined || deciding.allowance ? undefined : denied(`${image}@${path[0]}`, deciding);
   }
 
+  /** The denial of what is named by an algorithm by which it cannot be told from what is denied. */
+  incomparable(image: string, digest: Digest): PolicyDenial {
+    const rule = this.#about(image).rules.find(({ digests, allowance }) => digests && !allowance);
+    const message = `policy: ${image}@${digest} is denied: rules deny digests of the image by another algorithm, and no tag leads to this one. Ask for it by SHA-256.`;
+    return { kind: 'deny', rule: rule?.number, message };
+  }
+
   /** Decides on a repository as such (its tag list): denied only where nothing of it can be allowed. */
   repository(image: string): PolicyDecision {
     const deciding = this.#about(image).rules.find((rule) => rule.allowance || speaksOfAll(rule));

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, digestAlgorithm } from '../oci/digest.ts';
 import { isDerivedTag, subjectOfTag, type Tag } from '../oci/reference.ts';
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../policy/rules.ts';
 import type { Metadata, RepositoryKey } from '../store/metadata.ts';
@@ -79,7 +79,7 @@ export class Admission {
     signal?: AbortSignal,
   ): Admitted | Promise<Admitted> {
     const image = imageName(target);
-    if (isDerivedTag(tag)) return this.#derived(target, tag, signal);
+    if (isDerivedTag(tag)) return this.#derived(target, tag, digest, signal);
     const name = `${image}:${tag}`;
     const known = digest === undefined ? this.#allowed.get(name) : undefined;
     if (known !== undefined) return known;
@@ -97,7 +97,7 @@ export class Admission {
    * Decides about a manifest or blob that is asked for by digest.
    * @param signal of whoever waits while upstreams are asked what the digests consist of that rules deny; without one
    *   they are not asked, and what is known decides
-   * @throws OciError `UNAVAILABLE` when that matters and cannot be found out now
+   * @throws OciError as `DeniedContent.learn` does
    */
   digest(target: ResolvedRepository, digest: Digest, signal?: AbortSignal): Admitted | Promise<Admitted> {
     const image = imageName(target);
@@ -143,15 +143,25 @@ export class Admission {
     return { kind: 'allow', terms, certain: false };
   }
 
-  async #derived(target: ResolvedRepository, tag: Tag, signal: AbortSignal | undefined): Promise<Admitted> {
+  /** A derived tag is decided by what it is about, and by what it names: neither says anything of the other. */
+  async #derived(
+    target: ResolvedRepository,
+    tag: Tag,
+    named: Digest | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Admitted> {
+    const image = imageName(target);
+    if (this.#rules.whole(image)) return freelyAdmitted;
     const subject = subjectOfTag(tag);
-    if (subject !== undefined) return this.digest(target, subject, signal);
-    return this.#rules.whole(imageName(target))
-      ? freelyAdmitted
-      : {
-          kind: 'deny',
-          message: `policy: ${imageName(target)}:${tag} is denied: what it refers to is not known`,
-        };
+    if (subject === undefined) {
+      return {
+        kind: 'deny',
+        message: `policy: ${image}:${tag} is denied: what it refers to is not known`,
+      };
+    }
+    const about = await this.digest(target, subject, signal);
+    if (about.kind === 'deny') return about;
+    return named === undefined ? { ...about, certain: false } : this.digest(target, named, signal);
   }
 
   async #judge(
@@ -185,7 +195,9 @@ export class Admission {
     if (judgement.lasting || refused.length === 0) return { ...judgement, lasting: true };
     if (signal === undefined) return judgement;
     await this.#deniedContent.learn(target, refused, signal);
-    return this.#decide(target, digest);
+    const known = await this.#decide(target, digest);
+    if (known.decision.kind === 'deny' || known.lasting || comparable(digest, refused)) return known;
+    return { decision: this.#rules.incomparable(imageName(target), digest), lasting: false };
   }
 
   /** The map that later changes detach: a decision that was under way then is not remembered. */
@@ -229,4 +241,10 @@ export class Admission {
 
 function ageOf(decision: PolicyDecision): number {
   return decision.kind === 'allow' ? decision.minAge : 0;
+}
+
+/** Whether content of that digest would be known by it if it were a part of what is denied: descriptors use SHA-256. */
+function comparable(digest: Digest, refused: readonly Digest[]): boolean {
+  const algorithm = digestAlgorithm(digest);
+  return algorithm === 'sha256' || refused.every((each) => digestAlgorithm(each) === algorithm);
 }

@@ -2,16 +2,17 @@ import { LRUCache } from 'lru-cache';
 import { abandonOnAbort } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { OciError } from '../oci/errors.ts';
+import { OciError } from '../oci/errors.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { Absences } from './absences.ts';
-import { askInOrder, inContentOrder } from './ask.ts';
+import { askInOrder, inTagOrder } from './ask.ts';
 import type { BlobContent } from './content.ts';
+import type { Fill } from './fill.ts';
 import type { Fills } from './fills.ts';
 import { Flights } from './flights.ts';
 import { offlineError, tagLeadingTo } from './offline.ts';
-import { verdictError } from './outcomes.ts';
+import { isAbsence, verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import { bytesByUpstream } from './served.ts';
 
@@ -26,12 +27,17 @@ type Leave = {
   readonly hint: number | undefined;
 };
 
+/** How long upstreams that cannot tell now are not asked again, in milliseconds: one client's burst of retries. */
+const burst = 1_000;
+
 /** Blobs by digest: from disk, or from the one fill that all who ask for it share. */
 export class PullBlobs {
   readonly #blobs: BlobStore;
   readonly #metadata: Metadata;
   readonly #fills: Fills;
   readonly #absences: Absences;
+  /** From where the fills come that were begun here: what ends one says nothing about other repositories. */
+  readonly #begunFrom = new WeakMap<Fill, ResolvedRepository>();
   readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
   readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
   readonly #random: () => number;
@@ -63,8 +69,8 @@ export class PullBlobs {
       return { size: stored, outcome: 'hit' };
     }
     if (target.registry.offline) throw await this.#absent(target, digest);
+    const fill = this.#running(target, digest);
     const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
-    const fill = this.#fills.find(digest);
     if (size !== undefined)
       return { size, outcome: fill === undefined ? 'miss' : fill.verified ? 'hit' : 'joined' };
     const content = await this.open(target, digest, signal);
@@ -94,8 +100,12 @@ export class PullBlobs {
       };
     }
     if (target.registry.offline) throw await this.#absent(target, digest);
-    const { fill, joined } = this.#fills.join(target, digest, leave.size);
+    const { fill, joined } = this.#join(target, digest, leave.size);
     const reader = fill.reader();
+    const told = (error: unknown): never => {
+      this.#ended(fill, error);
+      throw error;
+    };
     try {
       const size = await fill.size(signal);
       // There is no last piece to hold back: nothing may be said before the digest is right.
@@ -113,12 +123,12 @@ export class PullBlobs {
         get firstByteMs() {
           return fill.firstByteMs;
         },
-        read: reader.read,
+        read: (...from) => reader.read(...from).catch(told),
         close: reader.close,
       };
     } catch (error) {
       await reader.close();
-      throw error;
+      return told(error);
     }
   }
 
@@ -132,7 +142,7 @@ export class PullBlobs {
     const running = this.#fills.find(digest);
     if (running === undefined && (await this.#blobs.size(digest)) !== undefined) return;
     if (target.registry.offline) throw await this.#absent(target, digest);
-    const { fill } = this.#fills.join(target, digest, leave.size);
+    const { fill } = this.#join(target, digest, leave.size);
     await abandonOnAbort(fill.done, signal);
   }
 
@@ -141,14 +151,54 @@ export class PullBlobs {
     this.#flights.close();
   }
 
+  /**
+   * The fill of a digest that may be joined, if there is one.
+   * @throws OciError without one, what is remembered of the blob
+   */
+  #running(target: ResolvedRepository, digest: Digest): Fill | undefined {
+    const fill = this.#fills.find(digest);
+    if (fill !== undefined && !fill.failed) return fill;
+    const absent = this.#absences.recall(nameOf(target, digest));
+    if (absent !== undefined) throw absent;
+    return undefined;
+  }
+
+  #join(target: ResolvedRepository, digest: Digest, size: number | undefined) {
+    this.#running(target, digest);
+    const { fill, joined } = this.#fills.join(target, digest, size);
+    if (!joined) {
+      this.#begunFrom.set(fill, target);
+      fill.done.catch((error) => this.#ended(fill, error));
+    }
+    return { fill, joined };
+  }
+
+  /** Remembers, once, what ended a fill: from the first that is told of it, since it is only done once cleaned up. */
+  #ended(fill: Fill, error: unknown): void {
+    const target = this.#begunFrom.get(fill);
+    if (target === undefined) return;
+    this.#remember(target, fill.digest, error, 0);
+    if (fill.failed) this.#begunFrom.delete(fill);
+  }
+
+  /** Remembers what upstreams do not have or do not give; `whileDown` milliseconds that they cannot tell. */
+  #remember(target: ResolvedRepository, digest: Digest, error: unknown, whileDown: number): void {
+    if (!(error instanceof OciError)) return;
+    const { negativeTtl } = target.registry;
+    const certain = error.code === 'DENIED' || isAbsence(error);
+    this.#absences.remember(nameOf(target, digest), error, certain ? negativeTtl : whileDown);
+  }
+
   /** A manifest of the repository names the digest, or else the repository's upstream vouches for it. */
   async #leave(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
-    const name = `${imageName(target)} ${digest}`;
+    const name = nameOf(target, digest);
     const known = this.#leaves.get(name);
     if (known !== undefined) return known;
     const link = await this.#metadata.link(keyOf(target), digest);
     if (link === undefined) return this.#askUpstream(target, digest, signal);
     const leave = { size: link.size, hint: undefined };
+    // What upstreams said before a manifest named it was perhaps said before it was there.
+    this.#absences.forget(name);
     this.#leaves.set(name, leave);
     return leave;
   }
@@ -162,14 +212,15 @@ export class PullBlobs {
 
   async #askUpstream(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
     if (target.registry.offline) throw await this.#absent(target, digest);
-    const name = `${imageName(target)} ${digest}`;
+    const name = nameOf(target, digest);
     const absent = this.#absences.recall(name);
     if (absent !== undefined) throw absent;
     const { value } = await this.#flights.join(
       name,
       async (own) => {
         const answer = await askInOrder(
-          inContentOrder(target.registry.upstreams, this.#random),
+          // To vouch for what another repository brought takes the trust of who may say what a tag names.
+          inTagOrder(target.registry.upstreams),
           (upstream, attempt) => {
             target.errand?.spend();
             return upstream.headBlob(target.repository, digest, attempt);
@@ -182,7 +233,7 @@ export class PullBlobs {
             `blob ${digest} of ${imageName(target)}`,
             'BLOB_UNKNOWN',
           );
-          this.#absences.remember(name, error, Math.min(target.registry.negativeTtl, 1_000));
+          this.#remember(target, digest, error, Math.min(target.registry.negativeTtl, burst));
           throw error;
         }
         const leave = { size: undefined, hint: answer.value.size };
@@ -194,4 +245,9 @@ export class PullBlobs {
     );
     return value;
   }
+}
+
+/** What is known of a blob in a repository is kept under this. */
+function nameOf(target: ResolvedRepository, digest: Digest): string {
+  return `${imageName(target)} ${digest}`;
 }

@@ -64,7 +64,7 @@ export class DeniedContent {
    * Resolves when all that the repository's upstreams have below the digests is recorded. What was so once suffices
    * while they cannot be asked; it is looked up again now and then, for which nobody waits.
    * @param digests the same for the same repository, always
-   * @throws OciError `UNAVAILABLE` when it cannot be found out now
+   * @throws OciError when it cannot be found out: `UNAVAILABLE` now, `DENIED` at all
    */
   async learn(
     { registry, repository }: ResolvedRepository,
@@ -132,7 +132,7 @@ export class DeniedContent {
         if (!(await this.#examine(target, digest))) unrecorded.set(digest, clock.now());
       });
     } catch (error) {
-      if (!isOutage(error)) throw error;
+      if (!(error instanceof OciError)) throw error;
       throw cannotTell(imageName(target), error.message, error);
     }
   }
@@ -156,7 +156,9 @@ export class DeniedContent {
       const seen = new Set([digest]);
       await this.#walk(target, digest, seen);
       const referrers = await this.#about(target, digest);
-      await eachAtOnce(referrers, atOnce, (referrer) => this.#walk(target, referrer, seen));
+      await eachAtOnce(referrers, atOnce, async (referrer) => {
+        await orNothing(this.#walk(target, referrer, seen));
+      });
     }
     return metadata.putExamined(keyOf(target), digest, clock.now());
   }
@@ -201,10 +203,9 @@ async function orNothing<T>(promise: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function cannotTell(image: string, why: string, cause?: Error): OciError {
-  return new OciError(
-    'UNAVAILABLE',
-    `policy: what the digests that are denied of ${image} consist of cannot be found out now, so nothing else of it is served by digest that no tag leads to: ${why}`,
-    { retryAfter: 5, cause },
-  );
+/** What is no outage does not pass by itself: the answer says so, for clients to give up. */
+function cannotTell(image: string, why: string, cause?: OciError): OciError {
+  const message = `policy: what the digests that are denied of ${image} consist of cannot be found out, so nothing else of it is served by digest that no tag leads to: ${why}`;
+  if (cause !== undefined && !isOutage(cause)) return new OciError('DENIED', message, { cause });
+  return new OciError('UNAVAILABLE', message, { retryAfter: 5, cause });
 }

@@ -1,42 +1,58 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Digest } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
+import { OciError, type OciErrorCode } from '../oci/errors.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { mediaTypes } from '../oci/media-types.ts';
+import { referrersTag } from '../oci/reference.ts';
+import { compareTags } from '../oci/tag-order.ts';
 import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { Ranked } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
-import { askInOrder, inContentOrder, inTagOrder } from './ask.ts';
+import { askInOrder, inTagOrder } from './ask.ts';
 import { Flights } from './flights.ts';
 import { isFresh } from './freshness.ts';
 import { offlineError } from './offline.ts';
-import { isOutage, verdictError } from './outcomes.ts';
+import { isOutage, staleCause, verdictError } from './outcomes.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import { storedReferrers } from './stored-referrers.ts';
+import { type PageAsked, pageOf } from './tag-page.ts';
+
+/** How a listing was come by. */
+export type HowListed = {
+  readonly outcome: CacheOutcome;
+  /** Why a stale answer is stale. */
+  readonly staleBecause: string | undefined;
+};
 
 /** One page of a tag listing. */
-export type TagPage = {
+export type TagPage = HowListed & {
   readonly tags: readonly string[];
   /** Whether tags follow the last one of this page. */
   readonly more: boolean;
-  readonly outcome: CacheOutcome;
 };
 
 /** A referrers index as the upstream sent it. */
-export type ReferrersAnswer = {
+export type ReferrersAnswer = HowListed & {
   readonly body: Buffer;
   readonly mediaType: string;
   readonly filtersApplied: string | undefined;
-  readonly outcome: CacheOutcome;
+};
+
+/** What is listed, and how it is told that there is no such list. */
+type Listed = {
+  /** Under which it is stored. */
+  readonly name: string;
+  /** As messages name it. */
+  readonly title: string;
+  readonly missing: OciErrorCode;
+  /** The next step of whoever is told that it is missing. */
+  readonly next: string;
 };
 
 /** More tags than any repository has; what an upstream lists beyond is cut. */
 const mostTags = 100_000;
-
-/** The longest page, whatever `n` a client names. */
-const longestPage = 10_000;
 
 const filtered = ';filtered=';
 
@@ -46,7 +62,6 @@ export class PullListings {
   readonly #clock: Clock;
   readonly #absences: Absences;
   readonly #changed: (key: RepositoryKey) => void;
-  readonly #random: () => number;
   readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
   readonly #limit: number;
 
@@ -58,7 +73,6 @@ export class PullListings {
     deps: {
       metadata: Metadata;
       clock: Clock;
-      random: () => number;
       changed?: (key: RepositoryKey) => void;
     },
     options: { manifestSize: number },
@@ -66,41 +80,49 @@ export class PullListings {
     this.#changed = deps.changed ?? (() => undefined);
     this.#metadata = deps.metadata;
     this.#clock = deps.clock;
-    this.#random = deps.random;
     this.#absences = new Absences({ clock: deps.clock });
     this.#limit = options.manifestSize;
   }
 
   /**
    * A page of the repository's tags, in lexical order (distribution-spec, "Listing Tags").
-   * @param page `n` tags after `last`; without `n` as many as one page holds
    * @param allows which tags are shown
+   * @throws OciError `NAME_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS` or `UNAVAILABLE`
    */
   async tags(
     target: ResolvedRepository,
-    page: { n: number | undefined; last: string | undefined },
+    page: PageAsked,
     allows: (tag: string) => boolean,
     signal: AbortSignal,
   ): Promise<TagPage> {
-    if (target.registry.offline) return pageOf(await this.#storedTags(target), page, allows, 'hit');
-    const { listing, outcome } = await this.#listing(
+    if (target.registry.offline) {
+      const stored = pageOf(await this.#storedTags(target), page, allows);
+      return { ...stored, outcome: 'hit', staleBecause: undefined };
+    }
+    const { listing, ...how } = await this.#listing(
       target,
-      'tags',
+      {
+        name: 'tags',
+        title: `the list of tags of ${imageName(target)}`,
+        missing: 'NAME_UNKNOWN',
+        next: 'check the name',
+      },
       inTagOrder(target.registry.upstreams),
       async (upstream, own) => {
         const result = await upstream.listTags(target.repository, mostTags, own);
         if (result.kind !== 'ok') return result;
-        const body = Buffer.from(JSON.stringify([...new Set(result.value)].sort()));
+        const body = Buffer.from(JSON.stringify([...new Set(result.value)].sort(compareTags)));
         return { ...result, value: { body, mediaType: 'application/json' } };
       },
       signal,
     );
-    return pageOf(JSON.parse(listing.body.toString()) as string[], page, allows, outcome);
+    return { ...pageOf(JSON.parse(listing.body.toString()) as string[], page, allows), ...how };
   }
 
   /**
    * The manifests that refer to a digest (distribution-spec, "Listing Referrers"), as the upstream lists them.
-   * @throws OciError `MANIFEST_UNKNOWN` when the upstream has no referrers API: clients then ask for the fallback tag
+   * @throws OciError `MANIFEST_UNKNOWN` when the upstream has no referrers API: clients then ask for the fallback tag,
+   * which oras would not after `NAME_UNKNOWN`; and as {@link PullListings.tags} does
    */
   async referrers(
     target: ResolvedRepository,
@@ -111,10 +133,16 @@ export class PullListings {
     if (target.registry.offline) {
       return storedReferrers(this.#metadata, keyOf(target), digest, artifactType);
     }
-    const { listing, outcome } = await this.#listing(
+    const { listing, ...how } = await this.#listing(
       target,
-      `referrers ${digest} ${artifactType ?? ''}`,
-      inContentOrder(target.registry.upstreams, this.#random),
+      {
+        name: `referrers ${digest} ${artifactType ?? ''}`,
+        title: `the list of what refers to ${digest} of ${imageName(target)}`,
+        missing: 'MANIFEST_UNKNOWN',
+        next: `ask for the tag ${referrersTag(digest)} instead`,
+      },
+      // What refers to a digest changes and is not verified: it is asked of who may say what a tag names.
+      inTagOrder(target.registry.upstreams),
       async (upstream, own) => {
         const result = await upstream.listReferrers(
           target.repository,
@@ -132,7 +160,7 @@ export class PullListings {
       signal,
     );
     const [mediaType = mediaTypes.ociIndex, filtersApplied] = listing.mediaType.split(filtered);
-    return { body: listing.body, mediaType, filtersApplied, outcome };
+    return { body: listing.body, mediaType, filtersApplied, ...how };
   }
 
   /** Aborts what is under way. */
@@ -158,18 +186,18 @@ export class PullListings {
 
   async #listing(
     target: ResolvedRepository,
-    name: string,
+    { name, title, missing, next }: Listed,
     upstreams: readonly Ranked<UpstreamClient>[],
     ask: (
       upstream: UpstreamClient,
       signal: AbortSignal,
     ) => Promise<UpstreamResult<Omit<StoredListing, 'checkedAt'>>>,
     signal: AbortSignal,
-  ): Promise<{ listing: StoredListing; outcome: CacheOutcome }> {
+  ): Promise<HowListed & { listing: StoredListing }> {
     const key = keyOf(target);
     const stored = await this.#metadata.listing(key, name);
     if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
-      return { listing: stored, outcome: 'hit' };
+      return { listing: stored, outcome: 'hit', staleBecause: undefined };
     }
     const flight = `${imageName(target)} ${name}`;
     try {
@@ -184,11 +212,7 @@ export class PullListings {
           };
           const answer = await askInOrder(upstreams, spendAndAsk, own);
           if (answer.kind === 'refused') {
-            const error = verdictError(
-              answer.verdict,
-              `${name.split(' ', 1)[0]} of ${imageName(target)}`,
-              'NAME_UNKNOWN',
-            );
+            const error = verdictError(answer.verdict, title, missing, next);
             this.#absences.remember(flight, error, target.registry.negativeTtl);
             if (answer.verdict.kind === 'missing') await this.#metadata.dropListing(key, name);
             throw error;
@@ -199,24 +223,12 @@ export class PullListings {
         },
         signal,
       );
-      return { listing: value, outcome: joined ? 'joined' : 'miss' };
+      return { listing: value, outcome: joined ? 'joined' : 'miss', staleBecause: undefined };
     } catch (error) {
-      if (isOutage(error) && stored !== undefined) return { listing: stored, outcome: 'stale' };
-      throw error;
+      if (!isOutage(error) || stored === undefined) throw error;
+      return { listing: stored, outcome: 'stale', staleBecause: staleCause(error) };
     }
   }
-}
-
-function pageOf(
-  listed: readonly string[],
-  { n, last }: { n: number | undefined; last: string | undefined },
-  allows: (tag: string) => boolean,
-  outcome: CacheOutcome,
-): TagPage {
-  const all = listed.filter(allows);
-  const after = last === undefined ? all : all.filter((tag) => tag > last);
-  const tags = after.slice(0, Math.min(n ?? longestPage, longestPage));
-  return { tags, more: tags.length > 0 && tags.length < after.length, outcome };
 }
 
 /** The digests that an index lists; none of one that cannot be read, which is its reader's affair. */

@@ -6,6 +6,7 @@ import { parseManifest, platformText } from '../oci/manifest.ts';
 import { type Reference, referenceText, type Tag } from '../oci/reference.ts';
 import type { StoredManifest } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
+import type { Ranked } from '../upstream/ranking.ts';
 import { type ManifestHead, UpstreamError, type UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
 import { type Asked, askInOrder, type Hedging, inContentOrder, inTagOrder } from './ask.ts';
@@ -70,7 +71,7 @@ export class ManifestFetch {
   /** What the registry's upstreams say that a reference names. */
   head(target: ResolvedRepository, reference: Reference, signal: AbortSignal): Promise<Asked<ManifestHead>> {
     return askInOrder(
-      inTagOrder(target.registry.upstreams),
+      this.#orderFor(target, reference),
       (upstream, own) => {
         target.errand?.spend();
         return upstream.headManifest(target.repository, reference, own);
@@ -90,27 +91,30 @@ export class ManifestFetch {
     named: Tag | undefined,
     signal: AbortSignal,
   ): Promise<{ manifest: StoredManifest; upstream: string }> {
-    const { clock, random, hedging } = this.#deps;
-    const { upstreams } = target.registry;
+    const { clock, hedging } = this.#deps;
     if (target.registry.offline) throw await this.#absent(target, reference);
-    const order = () =>
-      reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, random);
     const started = clock.now();
     const ask = (upstream: UpstreamClient, own: AbortSignal) =>
       this.#getFrom(upstream, target, reference, named, own);
     const second = reference.kind === 'digest' ? hedging : undefined;
-    let answer = await askInOrder(order(), ask, signal, second);
+    let answer = await askInOrder(this.#orderFor(target, reference), ask, signal, second);
     if (
       answer.kind === 'refused' &&
       answer.verdict.kind === 'unavailable' &&
       clock.now() - started < quickFailure
     ) {
       await delay(retryPause, signal);
-      answer = await askInOrder(order(), ask, signal, second);
+      answer = await askInOrder(this.#orderFor(target, reference), ask, signal, second);
     }
     if (answer.kind === 'refused') throw this.refuse(target, reference, answer.verdict, burst);
     this.#absences.forget(fetchKey(target, reference));
     return { manifest: answer.value, upstream: answer.upstream };
+  }
+
+  /** Whoever has it may say what a digest names; what a tag does, only who is trusted with that. */
+  #orderFor({ registry }: ResolvedRepository, reference: Reference): readonly Ranked<UpstreamClient>[] {
+    const { upstreams } = registry;
+    return reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, this.#deps.random);
   }
 
   /** Names the image whose bundle would bring what is not here. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { type Digest, digestAlgorithm } from '../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
 import { type Descriptor, parseManifest, platformText } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -29,18 +29,23 @@ export class ManifestStore {
   });
   readonly #tags = new LRUCache<string, TagRecord>({ max: 20_000 });
   readonly #changed: (key: RepositoryKey) => void;
+  readonly #refused: (key: RepositoryKey) => readonly Digest[];
   readonly #moved: (key: RepositoryKey, move: TagEvent) => void;
 
   /**
    * @param deps.changed is told of a repository for which it became known what leads to which digest
    * @param deps.moved is told of each tag that upstream moved
+   * @param deps.refused the digests of a repository that rules deny: a manifest that has one of them is recorded by
+   *   that, whatever it was called upstream
    */
   constructor(deps: {
     metadata: Metadata;
     changed?: (key: RepositoryKey) => void;
     moved?: (key: RepositoryKey, move: TagEvent) => void;
+    refused?: (key: RepositoryKey) => readonly Digest[];
   }) {
     this.#metadata = deps.metadata;
+    this.#refused = deps.refused ?? (() => []);
     this.#changed = deps.changed ?? (() => undefined);
     this.#moved = deps.moved ?? (() => undefined);
   }
@@ -89,8 +94,9 @@ export class ManifestStore {
     asked: FoundBy & { readonly digest: Digest | undefined },
   ): Promise<StoredManifest> {
     const { bytes, mediaType, digestHint } = received;
-    const digest = digestOf(bytes, asked.digest ?? digestHint);
-    if (asked.digest !== undefined && digest !== asked.digest) throw new IntegrityError(asked.digest, digest);
+    const found = digestOf(bytes, asked.digest ?? digestHint);
+    if (asked.digest !== undefined && found !== asked.digest) throw new IntegrityError(asked.digest, found);
+    const digest = this.#refusedName(key, bytes) ?? found;
     const parsed = parseManifest(bytes, mediaType);
     const manifest: StoredManifest = { digest, mediaType: parsed.mediaType, bytes };
     const children: ChildLink[] =
@@ -104,6 +110,13 @@ export class ManifestStore {
     this.#changed(key);
     if (move?.old !== undefined) this.#moved(key, move);
     return manifest;
+  }
+
+  #refusedName(key: RepositoryKey, bytes: Buffer): Digest | undefined {
+    const refused = this.#refused(key);
+    if (refused.length === 0) return undefined;
+    const names = digestAlgorithms.map((algorithm) => hashOf(bytes, algorithm));
+    return refused.find((digest) => names.includes(digest));
   }
 
   /** Records what an upstream says that a tag names. */
@@ -162,7 +175,10 @@ function nameOf({ registry, repository }: RepositoryKey, reference: string): str
 
 /** The digest of `bytes`, in the algorithm of `like` (sha256 when there is no example). */
 function digestOf(bytes: Buffer, like: Digest | undefined): Digest {
-  const algorithm = like === undefined ? 'sha256' : digestAlgorithm(like);
+  return hashOf(bytes, like === undefined ? 'sha256' : digestAlgorithm(like));
+}
+
+function hashOf(bytes: Buffer, algorithm: DigestAlgorithm): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }
 

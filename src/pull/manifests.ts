@@ -7,7 +7,7 @@ import { Flights } from './flights.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import { hit, type ManifestAnswer, miss, stale } from './manifest-answer.ts';
 import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './manifest-fetch.ts';
-import { isOutage } from './outcomes.ts';
+import { isAbsence, isOutage, staleCause } from './outcomes.ts';
 import { keyOf, type ResolvedRepository } from './registry.ts';
 import { freely, type TagTerms } from './tag-terms.ts';
 import { TagWatch } from './tag-watch.ts';
@@ -79,9 +79,9 @@ export class PullManifests {
   }
 
   /**
-   * A manifest by its digest, or `undefined` where no upstream shows it. Asks with a HEAD first, which registries that
+   * A manifest by its digest, or `undefined` where no upstream has it. Asks with a HEAD first, which registries that
    * limit pulls do not count.
-   * @throws OciError `UNAVAILABLE` or `TOOMANYREQUESTS` when no upstream can tell now
+   * @throws OciError as {@link PullManifests.pull} does, but for what does not exist
    */
   async find(
     target: ResolvedRepository,
@@ -98,7 +98,7 @@ export class PullManifests {
       if (head.kind === 'refused') throw this.#fetch.refuse(target, reference, head.verdict, 0);
       return (await this.pull(target, reference, signal)).manifest;
     } catch (error) {
-      if (error instanceof OciError && !isOutage(error)) return undefined;
+      if (isAbsence(error)) return undefined;
       throw error;
     }
   }
@@ -129,7 +129,7 @@ export class PullManifests {
     if (this.#fresh(target, tag, record)) return hit(manifest);
     const known = this.#fetch.recall(target, reference);
     if (known !== undefined) {
-      if (isOutage(known)) return stale(manifest, known.message);
+      if (isOutage(known)) return stale(manifest, staleCause(known));
       throw known;
     }
     const cached = { record, manifest };
@@ -142,7 +142,7 @@ export class PullManifests {
     return orAfter(refreshed, revalidationPatience, signal, () => {
       const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
       this.#fetch.remember(target, reference, late, target.registry.negativeTtl);
-      return stale(manifest, late.message);
+      return stale(manifest, staleCause(late));
     });
   }
 

@@ -1,7 +1,7 @@
 import { OciError } from '../oci/errors.ts';
 import { isRegistryHost, parseRepositoryName } from '../oci/reference.ts';
 import type { Address } from '../oci/route.ts';
-import type { Registry, ResolvedRepository } from './registry.ts';
+import { ownHost, type Registry, type ResolvedRepository } from './registry.ts';
 
 /**
  * Finds which registry a request means. The list is closed: what a client names is looked up, never dialled.
@@ -51,7 +51,8 @@ export class Namespaces {
     const slash = address.name.indexOf('/');
     const first = slash < 0 ? '' : address.name.slice(0, slash);
     const prefixed = this.#registries.get(first);
-    if (prefixed !== undefined) return { registry: prefixed, name: address.name.slice(slash + 1) };
+    if (prefixed !== undefined)
+      return { registry: prefixed, name: within(prefixed, address.name.slice(slash + 1)) };
     if (looksLikeHost(first)) throw unknownRegistry(first);
     const named = address.mirrorPath ?? address.ns;
     if (named !== undefined) {
@@ -67,6 +68,21 @@ export class Namespaces {
     const lower = host.toLowerCase();
     return this.#aliases.get(lower) ?? this.#aliases.get(lower.replace(/:[0-9]+$/, ''));
   }
+}
+
+/**
+ * The name within a registry. Another mirror would take a host in it for the registry that is meant, so that content
+ * of that one came out under a name of this: only the registry itself is asked for such a name.
+ */
+function within(registry: Registry, name: string): string {
+  const [first = '', ...rest] = name.split('/');
+  if (rest.length === 0 || !looksLikeHost(first) || isDirect(registry)) return name;
+  throw unknownRegistry(first);
+}
+
+/** Whether every upstream is the registry itself. */
+function isDirect(registry: Registry): boolean {
+  return registry.upstreams.every(({ origin }) => new URL(origin).host === ownHost(registry));
 }
 
 /** Docker Hub's rule: a name of one component stands for an official image. */

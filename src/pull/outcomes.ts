@@ -1,4 +1,4 @@
-import { OciError, type OciErrorCode } from '../oci/errors.ts';
+import { OciError, type OciErrorCode, type OciErrorOptions } from '../oci/errors.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 
 /** An upstream's answer that is not the content asked for. */
@@ -29,32 +29,53 @@ export function retryAfterOf(verdict: Verdict): number | undefined {
   return seconds.length === 0 ? undefined : Math.max(1, Math.ceil(Math.min(...seconds)));
 }
 
+/** Upstreams that cannot tell now. The message is for who cannot be served without them. */
+class OutageError extends OciError {
+  /** What is the matter with them, with no word about what is here. */
+  readonly why: string;
+
+  constructor(code: OciErrorCode, why: string, message: string, options: OciErrorOptions) {
+    super(code, message, options);
+    this.why = why;
+  }
+}
+
 /**
  * The client's error for a verdict. Down is not denied is not gone: each has its own code and next step.
  * @param what what was asked for, as the message names it
  * @param missing the code for "does not exist"
+ * @param next what to do about that
  */
-export function verdictError(verdict: Verdict, what: string, missing: OciErrorCode): OciError {
+export function verdictError(
+  verdict: Verdict,
+  what: string,
+  missing: OciErrorCode,
+  next = 'check the name and the tag',
+): OciError {
   const names = [...new Set(verdict.refusals.map((refusal) => refusal.upstream))].join(', ');
   switch (verdict.kind) {
     case 'missing':
-      return new OciError(missing, `${what} does not exist upstream (${names}): check the name and the tag`);
+      return new OciError(missing, `${what} does not exist upstream (${names}): ${next}`);
     case 'denied':
       return new OciError(
         'DENIED',
         `${names} refuses access to ${what}: it does not exist or is private; configure credentials for that upstream`,
       );
-    case 'limited':
-      return new OciError(
+    case 'limited': {
+      const why = `${names} limits the rate of requests`;
+      return new OutageError(
         'TOOMANYREQUESTS',
-        `${names} limits the rate of requests and ${what} is not cached: try again later, or configure credentials`,
+        why,
+        `${why} and ${what} is not cached: try again later, or configure credentials`,
         { retryAfter: retryAfterOf(verdict) ?? 60 },
       );
+    }
     case 'unavailable': {
       const causes = verdict.refusals.filter((refusal) => refusal.kind === 'unavailable');
       const why = causes.map(({ upstream, cause }) => `${upstream}: ${cause.message}`).join('; ');
-      return new OciError(
+      return new OutageError(
         'UNAVAILABLE',
+        why,
         `${what} is not cached and cannot be fetched now (${why}): try again`,
         {
           retryAfter: 5,
@@ -70,4 +91,14 @@ export function verdictError(verdict: Verdict, what: string, missing: OciErrorCo
 /** Whether an error says that upstreams cannot tell now, so that what is cached may stand in. */
 export function isOutage(error: unknown): error is OciError {
   return error instanceof OciError && (error.code === 'UNAVAILABLE' || error.code === 'TOOMANYREQUESTS');
+}
+
+/** Whether an error says that there is no such thing, rather than that it may not be had, used or reached. */
+export function isAbsence(error: unknown): boolean {
+  return error instanceof OciError && /^(MANIFEST|BLOB|NAME)_UNKNOWN$/.test(error.code);
+}
+
+/** Why what is cached stands in, where {@link isOutage} says that it may. */
+export function staleCause(error: OciError): string {
+  return error instanceof OutageError ? error.why : error.message;
 }

@@ -24,6 +24,14 @@ export type ResolvedRepository = {
   readonly errand?: Errand;
 };
 
+/** Where Docker Hub is, which is not at the name by which it is known. */
+const dockerHub = { name: 'docker.io', host: 'registry-1.docker.io' };
+
+/** The host of a registry's own endpoint. */
+export function ownHost({ name }: Pick<Registry, 'name'>): string {
+  return name === dockerHub.name ? dockerHub.host : name;
+}
+
 /** `registry/repository`, as shown to people and matched by policy. */
 export function imageName({ registry, repository }: ResolvedRepository): string {
   return `${registry.name}/${repository}`;

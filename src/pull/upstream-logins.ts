@@ -1,12 +1,9 @@
 import type { Reference } from '../oci/reference.ts';
 import { verdictError, weigh } from './outcomes.ts';
-import { imageName, type Registry, type ResolvedRepository } from './registry.ts';
+import { imageName, ownHost, type ResolvedRepository } from './registry.ts';
 
 /** Whether a login may pull; `unknown` when the upstream has no such manifest, or there was nothing to ask about. */
 export type LoginAnswer = 'yes' | 'no' | 'unknown';
-
-/** Where Docker Hub is, which is not at the name by which it is known. */
-const dockerHub = { name: 'docker.io', host: 'registry-1.docker.io' };
 
 /**
  * Asks a registry whether a client's own login for it may pull a manifest. Only the registry itself is asked: a mirror
@@ -37,8 +34,4 @@ export async function askAboutLogin(
     default:
       return result satisfies never;
   }
-}
-
-function ownHost({ name }: Registry): string {
-  return name === dockerHub.name ? dockerHub.host : name;
 }

@@ -56,7 +56,7 @@ async function scene(manifests: readonly TestManifest[], failing: readonly TestM
   const random = () => 0.999;
   const limits = { manifestSize: 1_000_000 };
   const pulled = new PullManifests({ store: new ManifestStore({ metadata }), clock, log, random }, limits);
-  const listings = new PullListings({ metadata, clock, random }, limits);
+  const listings = new PullListings({ metadata, clock }, limits);
   const content = new DeniedContent({ manifests: pulled, listings, metadata, clock, log });
   onTestFinished(async () => {
     for (const room of [content, pulled, listings]) room.close();

@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import { mediaTypes } from '../../src/oci/media-types.ts';
 import { blobPath, manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { makeArtifact, makeImage, makeIndex } from '../helpers/image.ts';
+import { descriptorOf, makeArtifact, makeImage, makeIndex, manifestOf } from '../helpers/image.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
 import type { ConfigOptions } from '../helpers/proxy-config.ts';
 import { type Answer, ociError, request } from '../helpers/request.ts';
@@ -78,6 +81,60 @@ test('what turns out to refer to it, once it was fetched, is denied although its
   const { status } = await scene({}, { lists: false });
   expect(await status(manifestPath(signature.manifest.digest))).toBe(403);
   expect(await status(blobPath(signature.layers[0]?.digest ?? ''))).toBe(403);
+});
+
+test.each(['provenance', 'allow', 'deny'] as const)(
+  'a tag that is derived from what is allowed does not lead to it (digests: %s)',
+  async (digests) => {
+    const { upstream, proxy, status } = await scene({ policy: { ...policy, digests } });
+    const tag = `${good.manifest.digest.replace(':', '-')}.sig`;
+    upstream.content.setTag(repository, tag, bad.manifest.digest);
+    await mustGet(proxy.url, manifestPath('v2'));
+    expect(await status(manifestPath(tag))).toBe(403);
+    expect(await status(manifestPath(bad.manifest.digest))).toBe(403);
+    for (const [, path] of parts) expect(await status(path)).toBe(403);
+  },
+);
+
+test('its name by another algorithm does not lead to it', async () => {
+  const { upstream, proxy, status } = await scene();
+  const hash = createHash('sha512').update(bad.manifest.bytes).digest('hex');
+  const alias = { ...bad.manifest, digest: `sha512:${hash}` as Digest };
+  upstream.content.addManifest(repository, alias, 'v512');
+  expect(await status(manifestPath(alias.digest))).toBe(403);
+  expect(await status(manifestPath('v512'))).toBe(403);
+  expect(await status(manifestPath(alias.digest))).toBe(403);
+  for (const [, path] of parts) expect(await status(path)).toBe(403);
+  await mustGet(proxy.url, manifestPath(good.manifest.digest));
+});
+
+const hidden = makeImage({ seed: 'hidden' });
+const unreadable = manifestOf(
+  {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    manifests: [descriptorOf(hidden.manifest)],
+    layers: [],
+  },
+  mediaTypes.ociIndex,
+);
+
+test.each([
+  ['cannot be read', {}],
+  ['is withheld by its upstream', { status: 403 }],
+])('where it %s, what no tag leads to is denied, since it may be a part of it', async (_, fault) => {
+  const { upstream, proxy, ask, status } = await scene({
+    policy: { rules: [{ images: ['**'], digests: [unreadable.digest], action: 'deny' }] },
+  });
+  upstream.add(repository, hidden);
+  upstream.content.addManifest(repository, unreadable);
+  if ('status' in fault) upstream.script({ ...fault, match: { reference: unreadable.digest } });
+  const answer = await ask(manifestPath(hidden.manifest.digest));
+  expect(answer.status).toBe(403);
+  expect(ociError(answer).message).toContain('cannot be found out');
+  expect(await status(blobPath(hidden.config.digest))).toBe(403);
+  await mustGet(proxy.url, manifestPath('v2'));
+  await mustGet(proxy.url, blobPath(good.config.digest));
 });
 
 test('with every other digest trusted, those that a rule denies are not, nor their parts', async () => {

@@ -143,3 +143,18 @@ test('a blob under way for one repository is not joined by another without upstr
   expect((await allowed).digest).toBe(layer);
   await settled(proxy, blobPath(layer, 'org/public'));
 });
+
+test('a registry behind a registry is not reached, where an upstream would take its name for that', async () => {
+  const { docker, ghcr, ghcrImage, proxy: central } = await twoRegistries();
+  ghcr.add('org/secret', ghcrImage, 'v1');
+  const office = await startProxy({
+    registries: { 'docker.io': { upstreams: [{ url: central.url }] } },
+    access: { anonymous: [{ images: ['docker.io/**'], actions: ['pull'] }] },
+  });
+  for (const path of ['/v2/docker.io/ghcr.io/org/secret', '/v2/docker.io/docker.io/org/app']) {
+    for (const noun of ['manifests/v1', `blobs/${ghcrImage.config.digest}`, 'tags/list']) {
+      expect(outcome(await request(office.url, `${path}/${noun}`))).toBe('404 NAME_UNKNOWN');
+    }
+  }
+  expect(ghcr.journal.count() + docker.journal.count()).toBe(0);
+});

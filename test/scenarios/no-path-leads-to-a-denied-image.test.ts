@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { mediaTypes } from '../../src/oci/media-types.ts';
 import type { DigestPolicy } from '../../src/pull/admission.ts';
 import { type Asked, contentOf, Expectation } from '../helpers/canary-expectation.ts';
 import {
@@ -11,7 +12,7 @@ import {
   piecesOf,
 } from '../helpers/canary-side.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { makeBlob } from '../helpers/image.ts';
+import { descriptorOf, makeBlob, manifestOf } from '../helpers/image.ts';
 import { request } from '../helpers/request.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../helpers/start-proxy.ts';
 
@@ -146,25 +147,40 @@ async function run(proxy: RunningProxy, steps: readonly Step[], failClosed: bool
   }
 }
 
-async function start(upstream: FakeUpstream, policy: Policy): Promise<RunningProxy> {
+/** The registry, and a mirror of its bytes that has everything, names everything wrongly, and is asked first. */
+type Upstreams = { readonly origin: FakeUpstream; readonly mirror: FakeUpstream };
+
+async function start({ origin, mirror }: Upstreams, policy: Policy): Promise<RunningProxy> {
+  const upstreams = [{ url: mirror.url, tags: false }, origin];
   return startProxy({
-    registries: { 'ghcr.io': { upstreams: [upstream], hosts: ['ghcr.mirror.corp'], negativeTtl: 0 } },
+    registries: { 'ghcr.io': { upstreams, hosts: ['ghcr.mirror.corp'], negativeTtl: 0 } },
     policy,
     allowFills: true,
   });
 }
 
-async function openUpstream(): Promise<FakeUpstream> {
-  const upstream = await startFakeUpstream();
-  const [one, two] = sides;
-  for (const [repository, tag, other] of [
-    ['org/app', 'v1', 'latest'],
-    ['org/twin', 'latest', 'v1'],
+async function openUpstreams(): Promise<Upstreams> {
+  const [origin, mirror] = [await startFakeUpstream(), await startFakeUpstream()];
+  for (const [repository, side, tag, other] of [
+    ['org/app', sides[0], 'v1', 'latest'],
+    ['org/app', sides[1], 'latest', 'v1'],
+    ['org/twin', sides[0], 'latest', 'v1'],
+    ['org/twin', sides[1], 'v1', 'latest'],
   ] as const) {
-    addCanarySide(upstream, repository, one, tag);
-    addCanarySide(upstream, repository, two, other);
+    addCanarySide(origin, repository, side, tag);
+    addCanarySide(mirror, repository, side, other);
   }
-  return upstream;
+  const everything = manifestOf(
+    { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: manifests.map(descriptorOf) },
+    mediaTypes.ociIndex,
+  );
+  mirror.script({
+    match: { kind: 'referrers' },
+    status: 200,
+    body: everything.bytes,
+    headers: { 'content-type': everything.mediaType },
+  });
+  return { origin, mirror };
 }
 
 /** What a client of `v1` asks for, all of it. */
@@ -190,7 +206,7 @@ function wholePull(repository: number, { index }: CanarySide): readonly Step[] {
 }
 
 test('whatever is asked, in whatever order and form, nothing of a denied image comes out, and the allowed one does', async () => {
-  const upstream = await openUpstream();
+  const upstreams = await openUpstreams();
   const settings = fc.record({
     policy: fc
       .constantFrom(...policies)
@@ -204,7 +220,7 @@ test('whatever is asked, in whatever order and form, nothing of a denied image c
   });
   await fc.assert(
     fc.asyncProperty(settings, async ({ policy, failClosed, pulled, steps }) => {
-      const proxy = await start(upstream, { ...policy, failClosed });
+      const proxy = await start(upstreams, { ...policy, failClosed });
       const before = sides.flatMap((side, repository) =>
         pulled[repository] ? wholePull(repository, side) : [],
       );
@@ -216,8 +232,8 @@ test('whatever is asked, in whatever order and form, nothing of a denied image c
 }, 180_000);
 
 test('the canaries are found in what is not denied, so that the property above can fail', async () => {
-  const upstream = await openUpstream();
-  const proxy = await start(upstream, { rules: [] });
+  const upstreams = await openUpstreams();
+  const proxy = await start(upstreams, { rules: [] });
   const [one] = sides;
   const find = canaryFinder(one);
   const { manifests: all, blobs: content } = piecesOf(one);
