@@ -23,7 +23,12 @@ type Place = {
   readonly platform: string | undefined;
   readonly size: number;
   readonly mediaType: string;
+  /** Indexes above it. */
+  readonly depth: number;
 };
+
+/** Indexes within indexes: nobody means more. */
+const mostNested = 8;
 
 /** Parts that one image may have: far more than any has, and little enough to be held. */
 const mostParts = 50_000;
@@ -57,10 +62,10 @@ export class ImageWalk {
     return this.#index;
   }
 
-  /** @throws OciError `MANIFEST_INVALID` for an image of more parts than can be meant */
+  /** @throws OciError `MANIFEST_INVALID` for an image of more parts, or deeper, than can be meant */
   async run({ digest, mediaType, bytes }: StoredManifest): Promise<void> {
     const role = isIndexMediaType(mediaType) ? 'index' : 'image';
-    await this.#manifest(digest, { role, platform: undefined, size: bytes.length, mediaType });
+    await this.#manifest(digest, { role, platform: undefined, size: bytes.length, mediaType, depth: 0 });
     let subjects = this.parts.filter(({ kind }) => kind === 'manifest');
     for (let depth = 0; depth < deepest && subjects.length > 0; depth += 1) {
       const before = this.#parts.size;
@@ -72,12 +77,16 @@ export class ImageWalk {
   async #referrersOf({ digest, platform }: ImagePart): Promise<void> {
     for (const referrer of await this.#source.referrers(digest)) {
       const size = (await this.#source.sizeOf(referrer)) ?? 0;
-      await this.#manifest(referrer, { role: 'referrer', platform, size, mediaType: '' });
+      await this.#manifest(referrer, { role: 'referrer', platform, size, mediaType: '', depth: 0 });
     }
   }
 
-  async #manifest(digest: Digest, { role, platform, size, mediaType }: Place): Promise<void> {
+  async #manifest(digest: Digest, place: Place): Promise<void> {
+    const { role, platform, size, mediaType, depth } = place;
     if (this.#parts.has(digest)) return;
+    if (depth > mostNested) {
+      throw new OciError('MANIFEST_INVALID', `this image has indexes more than ${mostNested} deep`);
+    }
     const manifest = await this.#source.manifest(digest);
     this.#add({
       kind: 'manifest',
@@ -90,18 +99,19 @@ export class ImageWalk {
     });
     if (manifest === undefined) return;
     const parsed = parseManifest(manifest.bytes, manifest.mediaType);
-    if (parsed.kind === 'index') await this.#entries(manifest, parsed, role, platform);
+    if (parsed.kind === 'index') await this.#entries(manifest, parsed, place);
     else await this.#blobs(parsed, role === 'referrer', platform);
   }
 
   async #entries(
     { bytes }: StoredManifest,
     { manifests }: Extract<ParsedManifest, { kind: 'index' }>,
-    role: Place['role'],
-    outer: string | undefined,
+    { role, platform: outer, depth }: Place,
   ): Promise<void> {
+    const below = depth + 1;
     if (role === 'referrer') {
-      for (const entry of manifests) await this.#manifest(entry.digest, placeOf(entry, 'referrer', outer));
+      for (const entry of manifests)
+        await this.#manifest(entry.digest, placeOf(entry, 'referrer', outer, below));
       return;
     }
     const about = attestedBy(bytes);
@@ -111,12 +121,12 @@ export class ImageWalk {
     const wanted = images.filter((entry) => this.#wants(platformNamed(entry)));
     for (const entry of wanted) {
       const kind = isIndexMediaType(entry.mediaType) ? 'index' : 'image';
-      await this.#manifest(entry.digest, placeOf(entry, kind, platformNamed(entry) ?? outer));
+      await this.#manifest(entry.digest, placeOf(entry, kind, platformNamed(entry) ?? outer, below));
     }
     for (const entry of manifests) {
       const subject = wanted.find(({ digest }) => digest === about.get(entry.digest));
       if (subject === undefined) continue;
-      await this.#manifest(entry.digest, placeOf(entry, 'referrer', platformNamed(subject) ?? outer));
+      await this.#manifest(entry.digest, placeOf(entry, 'referrer', platformNamed(subject) ?? outer, below));
     }
   }
 
@@ -153,6 +163,11 @@ function platformNamed({ platform }: Descriptor): string | undefined {
   return text === noPlatform ? undefined : text;
 }
 
-function placeOf({ size, mediaType }: Descriptor, role: Place['role'], platform: string | undefined): Place {
-  return { role, platform, size, mediaType };
+function placeOf(
+  { size, mediaType }: Descriptor,
+  role: Place['role'],
+  platform: string | undefined,
+  depth: number,
+): Place {
+  return { role, platform, size, mediaType, depth };
 }

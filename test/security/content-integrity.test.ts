@@ -48,6 +48,20 @@ describe('CVE-2026-1525 (undici): an answer with two lengths is accepted', () =>
     expect(outcome(blob)).toBe('503 UNAVAILABLE');
   });
 
+  it.each([
+    ['one byte less', (bytes: Buffer) => bytes.subarray(1)],
+    ['one byte more', (bytes: Buffer) => Buffer.concat([bytes, Buffer.from('!')])],
+  ])('a body that declares %s than its manifest says is not read', async (_, other) => {
+    const upstream = await startFakeUpstream();
+    upstream.add(repository, image, 'v1');
+    upstream.script({ match: { kind: 'blob' }, body: other(layer.bytes) });
+    const proxy = await startProxy({ registries: { 'ghcr.io': upstream } });
+    await mustGet(proxy.url, manifestPath('v1'));
+    const answer = await request(proxy.url, blobPath(layer.digest));
+    expect(outcome(answer)).toBe('503 UNAVAILABLE');
+    expect(ociError(answer).message).toContain(`bytes where ${layer.bytes.length} are due`);
+  });
+
   it('the undici in use is one in which that is fixed', () => {
     const { version } = JSON.parse(
       readFileSync(new URL('../../node_modules/undici/package.json', import.meta.url), 'utf8'),

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import { manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
+import { control } from '../helpers/control.ts';
 import { jsonAnswer } from '../helpers/fake-answer.ts';
 import { FakeServer } from '../helpers/fake-server.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
@@ -136,6 +137,8 @@ describe('CVE-2017-11468 (distribution): a manifest of any size is read into mem
       next = (await mustGet(proxy.url, manifestPath(manifests[0]?.digest ?? ''))).text;
     }
     expect(JSON.parse(next)).toMatchObject({ layers: [{}, {}] });
+    const status = await control(proxy, 'GET', `/images/ghcr.io/${repository}:deep`);
+    expect(JSON.stringify(status.body)).toContain('indexes more than 8 deep');
     expect((await request(proxy.url, '/v2/')).status).toBe(200);
   });
 });

@@ -2,9 +2,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { adminRoutes } from '../../src/http/admin.ts';
+import { BcryptThread } from '../../src/policy/bcrypt-thread.ts';
 import { captureLog } from '../helpers/capture-log.ts';
 import { manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
@@ -89,6 +90,22 @@ const dragonfly =
   'CVE-2025-59345 to CVE-2025-59352, GO-2025-3963 to GO-2025-3974, GO-2026-4356 (Dragonfly): open job APIs, weak integrity, timing';
 
 describe(dragonfly, () => {
+  it('a name that nobody has takes the same slow comparison as one that somebody has', async () => {
+    const { proxy } = await scene();
+    const compare = vi.spyOn(BcryptThread.prototype, 'compare');
+    onTestFinished(() => compare.mockRestore());
+    for (const name of ['ann', 'nobody', 'root']) {
+      const answer = await request(proxy.url, '/token?scope=repository:a:pull', {
+        headers: basic(name, 'a guess'),
+      });
+      expect(answer.status).toBe(401);
+    }
+    const hashes = compare.mock.calls.map((call) => call.find((each) => String(each).startsWith('$2')));
+    expect(hashes).toHaveLength(3);
+    const costs = hashes.map((hash) => String(hash).slice(4, 6));
+    expect(new Set(costs).size).toBe(1);
+  });
+
   const { operations } = scriptedOperations();
   const names = { defaultRegistry: 'ghcr.io', registries: ['ghcr.io'] };
   const all = adminRoutes({ operations, log: captureLog().log }, names).routes;
