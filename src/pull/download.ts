@@ -14,6 +14,7 @@ import { type LaneEnd, LaneRun } from './lane.ts';
 import { Lanes, plannedLane } from './lanes.ts';
 import { type Refusal, verdictError, weigh } from './outcomes.ts';
 import { imageName, type ResolvedRepository } from './registry.ts';
+import { pauseBeforeSecondLook } from './second-look.ts';
 import type { Choice, Sources } from './sources.ts';
 import { nextStretch, type Stretch, secondsLeft } from './stretches.ts';
 
@@ -21,7 +22,7 @@ import { nextStretch, type Stretch, secondsLeft } from './stretches.ts';
 export type DownloadPatience = {
   /** How many times all upstreams are asked in turn without a byte of progress before the clients are told. */
   readonly rounds: number;
-  /** Milliseconds before the second round; doubles with each further one. */
+  /** Milliseconds before the second round; doubles with each further one. Also before the second look. */
   readonly pause: number;
 };
 
@@ -92,6 +93,7 @@ export class Download {
   async #fetch(signal: AbortSignal): Promise<void> {
     const { fill, sources } = this.#job;
     let idleRounds = 0;
+    let lookedTwice = false;
     let before = fill.arrival.arrived().size;
     while (!this.#isWhole()) {
       signal.throwIfAborted();
@@ -108,12 +110,20 @@ export class Download {
       idleRounds = now - before >= progressFloor ? 0 : idleRounds + 1;
       before = now;
       const verdict = weigh(sources.refusals());
+      const { pause } = this.#patience;
+      const wait = lookedTwice ? undefined : pauseBeforeSecondLook(verdict, { named: fill.sizeGiven, pause });
+      if (wait !== undefined) {
+        lookedTwice = true;
+        await delay(wait, signal);
+        sources.newRound(verdict.kind);
+        continue;
+      }
       const hopeless = idleRounds > 0 && sources.allBarred;
       if (verdict.kind !== 'unavailable' || hopeless || idleRounds >= this.#patience.rounds) {
         const { target, digest } = this.#job;
         throw verdictError(verdict, `blob ${digest} of ${imageName(target)}`, 'BLOB_UNKNOWN');
       }
-      if (idleRounds > 0) await delay(this.#patience.pause * 2 ** (idleRounds - 1), signal);
+      if (idleRounds > 0) await delay(pause * 2 ** (idleRounds - 1), signal);
       sources.newRound();
     }
   }

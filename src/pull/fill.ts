@@ -1,5 +1,6 @@
 import { abandonOnAbort, TimeoutError } from '../lib/abort.ts';
 import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
 import type { BlobFile } from '../store/blob-store.ts';
 import { Arrival } from './arrival.ts';
 import type { Served } from './served.ts';
@@ -8,7 +9,7 @@ import type { Served } from './served.ts';
 export type FillWork = {
   /** Downloads, verifies and stores; `signal` aborts it. The fill's size is announced as soon as it is known. */
   run(fill: Fill, signal: AbortSignal): Promise<void>;
-  /** Opens the growing file for reading. */
+  /** Opens the growing file, or the blob that it has become, for reading; `undefined` once it is gone. */
   open(): Promise<BlobFile | undefined>;
 };
 
@@ -27,7 +28,7 @@ export class Fill {
   /** Whether a manifest says how large the blob is; else it is only what an upstream declares. */
   readonly sizeGiven: boolean;
   readonly arrival = new Arrival();
-  /** Settles when the blob is stored, or with what went wrong. */
+  /** Settles when the blob is stored, or with what went wrong once that is cleaned up. */
   readonly done: Promise<void>;
   /** The upstreams whose bytes have arrived, in the order of their first. */
   readonly upstreams = new Set<string>();
@@ -71,6 +72,11 @@ export class Fill {
     return abandonOnAbort(this.#sized.promise, signal);
   }
 
+  /** Whether it has failed, though what is left of it is perhaps not yet cleaned up. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Whether all bytes are there and verified, though perhaps not yet stored for good. */
   get verified(): boolean {
     return this.arrival.verified;
@@ -94,6 +100,14 @@ export class Fill {
     this.arrival.reset();
   }
 
+  /** Says that it has failed: all readers learn of it at once, and none is shown a byte more. The first word holds. */
+  fail(failure: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    this.#sized.reject(failure);
+    this.arrival.progress.wake();
+  }
+
   /** Gives the download up. */
   abort(reason: Error): void {
     this.#abort.abort(reason);
@@ -106,6 +120,7 @@ export class Fill {
     let file: Promise<BlobFile | undefined> | undefined;
     let given: number | undefined;
     const check = () => {
+      if (this.#failure !== undefined) throw this.#failure;
       if (given === undefined || given === this.#generation) return;
       throw new Error('the bytes given so far were wrong and are fetched again');
     };
@@ -115,7 +130,7 @@ export class Fill {
           const { available, generation } = await this.#available(position, signal, check);
           file ??= this.#work.open();
           const opened = await file;
-          if (opened === undefined) throw this.#failure ?? new Error('the fill has no file');
+          if (opened === undefined) return await this.#gone(signal);
           const bytes = await opened.read(buffer, Math.min(length, available), position);
           check();
           if (generation !== this.#generation) continue;
@@ -143,7 +158,6 @@ export class Fill {
     try {
       for (;;) {
         check();
-        if (this.#failure !== undefined) throw this.#failure;
         const { epoch } = progress;
         const readable = this.arrival.readable(position);
         if (readable > 0) return { available: readable, generation: this.#generation };
@@ -159,12 +173,19 @@ export class Fill {
     }
   }
 
+  /** There is no file: tells what the fill has come to. */
+  async #gone(signal: AbortSignal): Promise<never> {
+    await abandonOnAbort(this.done, signal);
+    throw new OciError('UNAVAILABLE', `${this.digest} was removed as soon as it was stored: try again`, {
+      retryAfter: 1,
+    });
+  }
+
   async #run(): Promise<void> {
     try {
       await this.#work.run(this, this.#abort.signal);
     } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
-      this.#sized.reject(this.#failure);
+      this.fail(error instanceof Error ? error : new Error(String(error)));
       throw this.#failure;
     } finally {
       this.#ended = true;

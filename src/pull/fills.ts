@@ -7,7 +7,8 @@ import type { FillFiles } from '../store/fill-files.ts';
 import type { Metadata } from '../store/metadata.ts';
 import type { Errand } from './errand.ts';
 import { Fill } from './fill.ts';
-import { type FillSlot, FillStorageError, type FillWorkers } from './fill-workers.ts';
+import { fillFailure } from './fill-failure.ts';
+import type { FillSlot, FillWorkers } from './fill-workers.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 import type { VerifiedDownloads } from './verified-downloads.ts';
 
@@ -54,13 +55,14 @@ export class Fills {
     return this.#running.size;
   }
 
-  /** The fill of a digest under way. */
+  /** The fill of a digest under way; one that has failed until it is cleaned up. */
   find(digest: Digest): Fill | undefined {
     return this.#running.get(digest);
   }
 
   /**
-   * Joins the fill of a digest, or starts it from the registry of `target`.
+   * Joins the fill of a digest, or starts it from the registry of `target`. Nobody joins one that has failed: another
+   * begins as soon as that is cleaned up.
    * @throws ErrandSpentError when it is for an errand that may start none
    */
   join(
@@ -70,7 +72,7 @@ export class Fills {
   ): { fill: Fill; joined: boolean } {
     const { errand } = target;
     const running = this.#running.get(digest);
-    if (running !== undefined) {
+    if (running !== undefined && !running.failed) {
       // Somebody waits for it now, so that it is no errand any more.
       if (errand === undefined) this.#errands.get(running)?.hurry(running.done);
       return { fill: running, joined: true };
@@ -83,7 +85,7 @@ export class Fills {
       digest,
       size,
       {
-        run: (self, signal) => this.#run(self, target, size, signal),
+        run: (self, signal) => this.#run(self, { target, size, before: running?.done }, signal),
         open: async () => (await files.open(digest)) ?? (await blobs.open(digest)),
       },
       { patience: this.#options.patience },
@@ -104,14 +106,17 @@ export class Fills {
 
   async #run(
     fill: Fill,
-    target: ResolvedRepository,
-    size: number | undefined,
+    {
+      target,
+      size,
+      before,
+    }: { target: ResolvedRepository; size: number | undefined; before: Promise<void> | undefined },
     signal: AbortSignal,
   ): Promise<void> {
     const { digest } = fill;
     const { workers, files } = this.#deps;
-    // The constructor of Fill calls this before the fill is in the table.
-    await Promise.resolve();
+    // The constructor of Fill calls this before the fill is in the table; and both fills are of one file.
+    await before?.catch(() => undefined);
     const slot = workers.slot({
       path: files.path(digest),
       digest,
@@ -124,22 +129,22 @@ export class Fills {
       await this.#fetch(fill, target, slot, signal);
       this.#deps.ended({ result: 'stored', bytes: fill.arrival.size ?? 0 });
     } catch (error) {
-      throw await this.#failed(fill, target, error, signal);
+      await this.#failed(fill, target, { error, slot, signal });
+      throw error;
     } finally {
       this.#next();
-      this.#running.delete(digest);
+      if (this.#running.get(digest) === fill) this.#running.delete(digest);
     }
   }
 
   async #fetch(fill: Fill, target: ResolvedRepository, slot: FillSlot, signal: AbortSignal): Promise<void> {
     const { digest, arrival } = fill;
     const { blobs, files, metadata, clock, downloads } = this.#deps;
-    try {
-      arrival.restore(await slot.open());
-      await downloads.run(fill, target, slot, signal);
-    } finally {
-      await slot.close().catch(() => undefined);
-    }
+    // It may have waited its turn for long.
+    signal.throwIfAborted();
+    arrival.restore(await slot.open());
+    await downloads.run(fill, target, slot, signal);
+    await slot.close().catch(() => undefined);
     const size = arrival.size ?? 0;
     fill.announceSize(size);
     await blobs.adopt(digest, files.path(digest));
@@ -148,38 +153,22 @@ export class Fills {
     await metadata.putLink(keyOf(target), digest, size);
   }
 
-  async #failed(fill: Fill, target: ResolvedRepository, error: unknown, signal: AbortSignal): Promise<Error> {
+  /** Tells of a failure whom it concerns, and only then cleans up. */
+  async #failed(
+    fill: Fill,
+    target: ResolvedRepository,
+    { error, slot, signal }: { error: unknown; slot: FillSlot; signal: AbortSignal },
+  ): Promise<void> {
     const { digest } = fill;
     const { files, log, ended } = this.#deps;
     const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
-    if (!this.#closed) await files.remove(digest).catch(() => undefined);
+    // What was under way when the server stops is of use to its next start.
+    const kept = this.#closed;
+    fill.fail(fillFailure(digest, error));
     log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
     ended({ result });
-    if (error instanceof OciError) return error;
-    if (error instanceof IntegrityError) {
-      return new OciError(
-        'UNAVAILABLE',
-        `upstream sent wrong bytes for ${digest}; they were discarded: try again`,
-        {
-          retryAfter: 5,
-          cause: error,
-        },
-      );
-    }
-    if (error instanceof FillStorageError) {
-      const why =
-        error.code === 'ENOSPC'
-          ? 'the disk of the mirror is full'
-          : `the mirror cannot write (${error.code})`;
-      return new OciError('UNAVAILABLE', `${why}: free some space, then try again`, {
-        retryAfter: 30,
-        cause: error,
-      });
-    }
-    return new OciError('UNAVAILABLE', `the download of ${digest} ended: try again`, {
-      retryAfter: 5,
-      cause: error,
-    });
+    await slot.close().catch(() => undefined);
+    if (!kept) await files.remove(digest).catch(() => undefined);
   }
 
   #turn(): Promise<void> {

@@ -51,9 +51,11 @@ export class Sources {
     if (this.#upstreams.length > 1) this.#excluded = name;
   }
 
-  /** Begins another round: those that were unavailable may be asked again. */
-  newRound(): void {
-    for (const [name, { kind }] of this.#out) if (kind === 'unavailable') this.#out.delete(name);
+  /** Begins another round: those that were unavailable may be asked again, and those that gave this answer. */
+  newRound(also?: Refusal['kind']): void {
+    for (const [name, { kind }] of this.#out) {
+      if (kind === 'unavailable' || kind === also) this.#out.delete(name);
+    }
   }
 
   /** Whether an upstream may be asked for a stretch in the middle. */
@@ -63,9 +65,12 @@ export class Sources {
     return upstream.health.barFor('content') === undefined;
   }
 
-  /** Whether none is in a state to be asked: another round would only beat on them. */
+  /**
+   * Whether none is in a state to be asked: another round would only beat on them. Quarantine is no such state: it
+   * says what bytes are worth, not that an upstream cannot answer.
+   */
   get allBarred(): boolean {
-    return this.#upstreams.every(({ health }) => health.barFor('content') !== undefined);
+    return this.#upstreams.every(({ health }) => health.barFor('tags') !== undefined);
   }
 
   /** Answers of all that were asked, or left out for their health, and did not deliver. */

@@ -49,7 +49,10 @@ export class VerifiedDownloads {
       if (!(error instanceof IntegrityError)) throw error;
       const { log } = this.#deps;
       log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
-      const suspects = await suspectsOf(slot, fill.served, leftover);
+      const { served } = fill;
+      // Before anything that takes time: no reader may be shown what is known to be wrong.
+      fill.restart();
+      const suspects = await suspectsOf(slot, served, leftover);
       if (suspects.certain) this.#distrust(target, suspects.upstreams);
       await this.#again(fill, target, slot, { suspects, wrong: error }, signal);
     }

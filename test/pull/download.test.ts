@@ -99,10 +99,52 @@ test.each([
   ['missing', 'BLOB_UNKNOWN'],
   ['denied', 'DENIED'],
   ['limited', 'TOOMANYREQUESTS'],
-] as const)('when every upstream says %s nobody is asked twice', async (kind, code) => {
-  const { run, scene } = begin({ a: [refusals[kind]], b: [refusals[kind]] });
-  await expect(run()).rejects.toMatchObject({ code });
+] as const)(
+  'when every upstream says %s of a blob that no manifest names nobody is asked twice',
+  async (kind, code) => {
+    const refusal = kind === 'limited' ? { ...refusals.limited, retryAfter: 60 } : refusals[kind];
+    const { run, scene } = begin({ a: [refusal], b: [refusal] }, { sizeKnown: false });
+    await expect(run()).rejects.toMatchObject({ code });
+    expect(scene.asked).toEqual(['a 0-', 'b 0-']);
+  },
+);
+
+test('a blob that a manifest names and all upstreams lack is asked for once more, after a pause', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const { run, scene } = begin({
+    a: [refusals.missing],
+    b: [refusals.missing, { brings: size, ends: true }],
+  });
+  const running = run({ pause: 100 });
+  await vi.advanceTimersByTimeAsync(99);
   expect(scene.asked).toEqual(['a 0-', 'b 0-']);
+  await vi.advanceTimersByTimeAsync(1);
+  await running;
+  expect(scene.asked).toEqual(['a 0-', 'b 0-', 'a 0-', 'b 0-']);
+  expect(scene.file.equals(blob)).toBe(true);
+});
+
+test('a blob that stays missing is asked for twice, however long its download goes on', async () => {
+  const { run, scene } = begin({ a: [refusals.missing, { brings: floor }, refusals.missing] });
+  await expect(run()).rejects.toMatchObject({ code: 'BLOB_UNKNOWN' });
+  expect(scene.asked).toHaveLength(3);
+});
+
+test('a rate limit that is over in a moment is waited for once', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const { run, scene } = begin({ a: [refusals.limited] });
+  const failure = run().catch((error: unknown) => error);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(scene.asked).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(100);
+  expect(scene.asked).toHaveLength(2);
+  expect(await failure).toMatchObject({ code: 'TOOMANYREQUESTS' });
 });
 
 test.each(['missing', 'denied', 'limited'] as const)(

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -144,8 +144,11 @@ class ScriptedDownload {
     this.#sent = this.#right;
   }
 
-  /** The rest arrives and is verified. */
-  async finish(): Promise<void> {
+  /**
+   * The rest arrives and is verified.
+   * @param cleaning called while a copy that was found wrong is removed, before and after its file is gone
+   */
+  async finish(cleaning: () => void): Promise<void> {
     if (this.over) return;
     for (const lane of [...this.#open]) this.cut(lane);
     this.open(0, 0);
@@ -157,6 +160,11 @@ class ScriptedDownload {
       this.fill.arrival.verify();
       this.#end(undefined);
     } catch (error) {
+      this.fill.fail(error as Error);
+      cleaning();
+      await rm(this.#path);
+      cleaning();
+      await new Promise(setImmediate);
       this.#end(error);
     }
   }
@@ -195,7 +203,17 @@ function joinFill(fill: Fill, size: number, { from, to, step }: Extract<Action, 
 test('any interleaving of readers, connections, crashes, refetches, aborts and endings gives each reader the right bytes or an error', async () => {
   const folder = await temporaryDirectory();
   let runs = 0;
-  const seen = { right: 0, wrong: 0, replaced: 0, aborted: 0, complete: 0, failed: 0, unaware: 0, cut: 0 };
+  const seen = {
+    right: 0,
+    wrong: 0,
+    replaced: 0,
+    aborted: 0,
+    complete: 0,
+    failed: 0,
+    unaware: 0,
+    cut: 0,
+    late: 0,
+  };
   await fc.assert(
     fc.asyncProperty(
       fc.array(action, { minLength: 3, maxLength: 25 }),
@@ -261,7 +279,10 @@ test('any interleaving of readers, connections, crashes, refetches, aborts and e
           }
           download.throwAway();
         }
-        await download.finish();
+        const late: Reader[] = [];
+        await download.finish(() =>
+          late.push(joinFill(fill, size, { kind: 'join', from: 0, to: 1, step: 60_000 })),
+        );
         readers.push(joinFill(fill, size, { kind: 'join', from: 0, to: 1, step: 1_000_000 }));
         const stored = await fill.done.then(
           () => true,
@@ -289,6 +310,14 @@ test('any interleaving of readers, connections, crashes, refetches, aborts and e
           if (ending === 'replaced' && failure !== undefined && !leave.signal.aborted) seen.cut += 1;
           if (ending === 'replaced' && failure === undefined && bytes.length > shown) seen.unaware += 1;
           seen[failure === undefined ? 'complete' : 'failed'] += 1;
+        }
+        const verdict = await fill.done.catch((error: unknown) => error);
+        for (const { bytes, failure } of await within(
+          Promise.all(late.map(({ reading }) => reading)),
+          'the late',
+        )) {
+          expect([bytes.length, failure]).toEqual([0, verdict]);
+          seen.late += 1;
         }
         seen[ending === 'abort' ? 'aborted' : ending] += 1;
       },

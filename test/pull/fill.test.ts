@@ -246,10 +246,71 @@ test('reading beyond the end is an error, not an endless wait', async () => {
   await expect(within(waiting, 'the end')).rejects.toThrow('beyond the end');
 });
 
-test('a file that is gone is an error', async () => {
-  const { fill, bring } = begin({ size, open: async () => undefined });
+test('who finds no file learns what the fill comes to', async () => {
+  const { fill, bring, fail } = begin({ size, open: async () => undefined });
   bring(10);
-  await expect(read(fill.reader(), 0)).rejects.toThrow();
+  const reading = read(fill.reader(), 0).catch((error: unknown) => error);
+  await new Promise(setImmediate);
+  const error = new Error('upstream went away');
+  fail(error);
+  expect(await within(reading, 'the reader')).toBe(error);
+});
+
+test('who finds no file of a blob that was stored is told to try again', async () => {
+  const { fill, bring, succeed } = begin({ size, open: async () => undefined });
+  bring(10);
+  const reading = read(fill.reader(), 0).catch((error: unknown) => error);
+  succeed();
+  expect(await within(reading, 'the reader')).toMatchObject({ code: 'UNAVAILABLE' });
+});
+
+test('a failure is told before what is left is cleaned up, and nothing more is shown', async () => {
+  const { fill, bring, fail } = begin();
+  fill.announceSize(size);
+  bring(1_000);
+  const [waiting, shown] = [fill.reader(), fill.reader()];
+  await read(shown, 0);
+  const told = [read(waiting, 2_000), read(shown, 10)].map((each) => each.catch((error: unknown) => error));
+  const error = new Error('upstream went away');
+  expect(fill.failed).toBe(false);
+  fill.fail(error);
+  expect(fill.failed).toBe(true);
+  expect(await within(Promise.all(told), 'the readers')).toEqual([error, error]);
+  await expect(read(fill.reader(), 0)).rejects.toBe(error);
+  let over = false;
+  void fill.done.catch(() => {
+    over = true;
+  });
+  await new Promise(setImmediate);
+  expect(over).toBe(false);
+  fail(new Error('what came of the cleaning up'));
+  await expect(fill.done).rejects.toBe(error);
+});
+
+test('a failure is told to who waits for the size', async () => {
+  const { fill } = begin();
+  const waiting = fill.size(neverAborted);
+  fill.fail(new Error('gone'));
+  await expect(within(waiting, 'the size')).rejects.toThrow('gone');
+});
+
+test('bytes that were read while the fill failed are not given out', async () => {
+  const reading = makeGate();
+  const open = async (): Promise<BlobFile> => ({
+    size,
+    read: async (buffer, length, position) => {
+      await reading.opened;
+      return bytes.copy(buffer, 0, position, position + length);
+    },
+    close: async () => undefined,
+  });
+  const { fill, bring } = begin({ size, open });
+  bring(1_000);
+  const first = read(fill.reader(), 0);
+  await new Promise(setImmediate);
+  fill.fail(new Error('wrong bytes'));
+  reading.open();
+  await expect(within(first, 'the reader')).rejects.toThrow('wrong bytes');
 });
 
 test('work that throws no error still fails the fill with one', async () => {

@@ -137,6 +137,26 @@ test('one that is not to be asked for its health is passed over, and counts amon
   ]);
 });
 
+test('in another round those that gave a certain answer can be asked again as well', () => {
+  const { sources, choose } = sourcesOf({ a: {}, b: {} });
+  sources.bench(of('a', 'missing'));
+  sources.bench(of('b', 'denied'));
+  sources.newRound('missing');
+  expect(choose()).toBe('a');
+  expect(sources.refusals()).toEqual([of('b', 'denied')]);
+});
+
+test('another round is hopeless when none can answer, and not for what the bytes of one are worth', () => {
+  const { sources, client } = sourcesOf({ a: {}, b: {} });
+  client('a').health.observeAnswer(429, 7);
+  expect(sources.allBarred).toBe(false);
+  client('b').health.quarantine('wrong bytes');
+  expect(sources.allBarred).toBe(false);
+  for (let times = 0; times < 20; times += 1) client('b').health.observeFailure('unreachable');
+  expect(client('b').health.barFor('content')?.kind).toBe('quarantined');
+  expect(sources.allBarred).toBe(true);
+});
+
 test('when none is to be asked for its health, one is asked nevertheless', () => {
   const { choose, client } = sourcesOf({ a: {}, b: {} });
   for (const name of ['a', 'b']) client(name).health.quarantine('wrong bytes');

@@ -268,6 +268,31 @@ test('while the wrong bytes are thrown away no reader is given what is not there
   expect(await done).toBeUndefined();
 });
 
+test('while it is found out who was wrong no reader is given what is known to be', async () => {
+  const [asked, answered] = [makeGate(), makeGate()];
+  const upstreams = {
+    a: { copy: damaged(5), script: firstThen(brings(half), whole) },
+    b: { script: whole },
+  };
+  const { scene, done } = begin(upstreams, ({ slot }) => {
+    const { digests } = slot;
+    slot.digests = async (stretches) => {
+      const found = await digests(stretches);
+      asked.open();
+      await answered.opened;
+      return found;
+    };
+  });
+  await within(asked.opened, 'the comparison');
+  const buffer = Buffer.alloc(100);
+  const reading = scene.fill.reader().read(buffer, 100, 0, neverAborted);
+  await new Promise(setImmediate);
+  answered.open();
+  await within(reading, 'the bytes');
+  expect(buffer.equals(blob.subarray(0, 100))).toBe(true);
+  expect(await done).toBeUndefined();
+});
+
 test('an abort between the two copies ends it with the abort', async () => {
   const resetting = makeGate();
   let thrown: () => void = () => undefined;

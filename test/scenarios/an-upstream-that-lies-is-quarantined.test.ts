@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { blobPath, mustGet, settled } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import type { FakeUpstream } from '../helpers/fake-upstream.ts';
+import { makeGate, within } from '../helpers/gate.ts';
 import { makeJumpingClock } from '../helpers/manual-clock.ts';
 import { metric } from '../helpers/metrics.ts';
 import { request } from '../helpers/request.ts';
@@ -38,8 +39,12 @@ test('a small blob that is corrupt at the first upstream comes right from the se
 
 test('a large blob of which wrong bytes were shown fails once, and the next pull is right and from the second', async () => {
   const { a, b, proxy, layer, path, downloads } = await severalUpstreams([large]);
-  a.script({ match: downloads, corruptAt: '10%' });
-  const first = await request(proxy.url, path);
+  const stall = a.script({ match: downloads, corruptAt: '10%', stallAt: '80%' });
+  const shown = makeGate();
+  const pulling = request(proxy.url, path, { onChunk: () => shown.open() });
+  await within(shown.opened, 'the first bytes');
+  stall.release();
+  const first = await pulling;
   expect(first.status === 200 && first.complete).toBe(false);
   expect(await request(proxy.url, path)).toMatchObject({ status: 200, digest: layer.digest, complete: true });
   expect(a.journal.count(downloads)).toBe(1);
@@ -94,4 +99,14 @@ test('the only upstream there is is asked all the same, quarantined or not', asy
   expect((await request(proxy.url, path)).status).toBe(503);
   fault.remove();
   expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
+});
+
+test('the only upstream there is is asked as patiently while it is quarantined as before', async () => {
+  const { a, proxy, layer, path, downloads } = await severalUpstreams([small], { configured: [{}] });
+  const fault = a.script({ match: downloads, corruptAt: 0 });
+  expect((await request(proxy.url, path)).status).toBe(503);
+  expect(await quarantined(proxy, a)).toBe(1);
+  fault.remove();
+  a.script({ match: downloads, status: 503, times: 2 });
+  expect(await request(proxy.url, path)).toMatchObject({ status: 200, digest: layer.digest, complete: true });
 });

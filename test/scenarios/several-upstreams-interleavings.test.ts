@@ -21,8 +21,8 @@ const edge = fc.oneof(share, fc.constantFrom(0, 1));
 type Client = {
   readonly from: number;
   readonly to: number;
-  /** Milliseconds until it comes. */
-  readonly comes: number;
+  /** The part of its range that the first client has got, or is done, when this one comes; at once without it. */
+  readonly comes: number | undefined;
   /** The part of its range after which it leaves, if it does. */
   readonly leaves: number | undefined;
 };
@@ -30,7 +30,7 @@ type Client = {
 const client: fc.Arbitrary<Client> = fc.record({
   from: edge,
   to: edge,
-  comes: fc.constantFrom(0, 0, 5, 50, 300),
+  comes: fc.option(edge, { nil: undefined, freq: 2 }),
   leaves: fc.option(share, { nil: undefined, freq: 2 }),
 });
 
@@ -91,18 +91,58 @@ const isHarmless = ({ lasting }: Conduct) => lasting === undefined || lasting.no
 type Range = { readonly start: number; readonly end: number };
 type Outcome = { readonly answer: Answer | undefined; readonly range: Range; readonly left: boolean };
 
+/** How far the first client is; the others come by it. */
+class Progress {
+  readonly #waiting: { readonly part: number; readonly come: () => void }[] = [];
+  #part = 0;
+
+  /** Notes that this part of the range has arrived; 1 also when no more is to be expected. */
+  reach(part: number): void {
+    this.#part = Math.max(this.#part, part);
+    for (const { part, come } of this.#waiting) if (part <= this.#part) come();
+  }
+
+  /** Waits for the part; for 0, that is the first byte. */
+  reached(part: number): Promise<void> {
+    return new Promise((come) => {
+      if (this.#part > 0 && part <= this.#part) come();
+      else this.#waiting.push({ part, come });
+    });
+  }
+}
+
+/** All clients of a run, in the order of their plans. */
+function visitAll(proxy: RunningProxy, layer: TestBlob, plans: readonly Client[]): Promise<Outcome[]> {
+  const first = new Progress();
+  const visits = plans.map(async (plan, index) => {
+    if (index > 0) {
+      if (plan.comes !== undefined) await first.reached(plan.comes);
+      return visit(proxy, layer, plan);
+    }
+    const outcome = await visit(proxy, layer, plan, (part) => first.reach(part));
+    first.reach(1);
+    return outcome;
+  });
+  return Promise.all(visits);
+}
+
 /** One client: asks for its range, perhaps leaves. Never rejects. */
-async function visit(proxy: RunningProxy, layer: TestBlob, plan: Client): Promise<Outcome> {
+async function visit(
+  proxy: RunningProxy,
+  layer: TestBlob,
+  plan: Client,
+  got: (part: number) => void = () => {},
+): Promise<Outcome> {
   const size = layer.bytes.length;
   const [from, to] = [Math.min(plan.from, plan.to), Math.max(plan.from, plan.to)];
   const start = Math.min(Math.floor(from * size), size - 1);
   const range = { start, end: Math.max(Math.floor(to * size), start + 1) };
   const enough = (plan.leaves ?? 2) * (range.end - range.start);
   let left = false;
-  await new Promise((resolve) => setTimeout(resolve, plan.comes));
   const answer = await request(proxy.url, blobPath(layer.digest), {
     headers: { range: `bytes=${range.start}-${range.end - 1}` },
     onChunk: (length, response) => {
+      got(length / (range.end - range.start));
       if (length < enough) return;
       left = plan.leaves !== undefined;
       if (left) response.destroy();
@@ -140,7 +180,7 @@ test('whatever the upstreams do, each client gets the right bytes or an error, a
           misbehave(upstream, layer.digest, each[index] as Conduct, paces[index]);
         }
         const journals = () => upstreams.map(({ journal }) => journal.toString()).join('\n--\n');
-        const visits = Promise.all(clients.map((plan) => visit(proxy, layer, plan)));
+        const visits = visitAll(proxy, layer, clients);
         const outcomes = await within(visits, () => `every client in\n${journals()}`, 25_000);
 
         const corrupt = each.some(({ lasting }) => lasting?.corruptAt !== undefined);

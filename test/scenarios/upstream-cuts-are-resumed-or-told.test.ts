@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { coldLayer } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { ociError, request } from '../helpers/request.ts';
+import { ociError, outcome, request } from '../helpers/request.ts';
 
 const size = 6_000_000;
 
@@ -81,7 +81,7 @@ test('when the upstream cuts at the same byte for ever, all clients are told and
     expect(answer.length).toBeLessThanOrEqual(3_000_000);
   }
   expect(fault.hits).toBeLessThan(20);
-  expect(proxy.files()).toEqual({ blobs: [], fills: [] });
+  await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
   upstream.heal();
   expect((await request(proxy.url, path)).digest).toBe(layer.digest);
 });
@@ -100,4 +100,24 @@ test('a blob that fails once with 503 is tried again before the client is told',
   const { upstream, proxy, layer, path, downloads } = await coldLayer(100_000);
   upstream.script({ match: downloads, status: 503, times: 1 });
   expect(await request(proxy.url, path)).toMatchObject({ status: 200, digest: layer.digest });
+});
+
+test.each([
+  ['404', { status: 404 }],
+  ['429 that is over in a second', { status: 429, headers: { 'retry-after': '1' } }],
+])(
+  'a blob that a manifest names and its only upstream refuses once with %s is asked for again',
+  async (_, fault) => {
+    const { upstream, proxy, layer, path, downloads } = await coldLayer(100_000);
+    upstream.script({ match: downloads, ...fault, times: 1 });
+    expect(await request(proxy.url, path)).toMatchObject({ status: 200, digest: layer.digest });
+    expect(upstream.journal.count(downloads)).toBe(2);
+  },
+);
+
+test('a blob that a manifest names and that is gone upstream is asked for twice, then the client is told', async () => {
+  const { upstream, proxy, path, downloads } = await coldLayer(100_000);
+  upstream.script({ match: downloads, status: 404 });
+  expect(outcome(await request(proxy.url, path))).toBe('404 BLOB_UNKNOWN');
+  expect(upstream.journal.count(downloads)).toBe(2);
 });

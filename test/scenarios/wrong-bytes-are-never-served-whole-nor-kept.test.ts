@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { Fills } from '../../src/pull/fills.ts';
+import { FillFiles } from '../../src/store/fill-files.ts';
 import { blobPath, coldLayer, repository } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { makeGate, within } from '../helpers/gate.ts';
@@ -8,6 +10,10 @@ import { ociError, request } from '../helpers/request.ts';
 
 const large = 6_000_000;
 const small = 100_000;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 test.each([
   ['a small blob, in its middle', small, small / 2],
@@ -26,7 +32,7 @@ test.each([
     }
     expect(fault.hits).toBeGreaterThan(0);
     expect(fault.hits).toBeLessThan(10);
-    // Those who were shown wrong bytes are told at once; the copy that replaces them is judged a moment later.
+    // Clients are told at once; what is wrong is removed a moment later.
     await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
 
     upstream.heal();
@@ -71,9 +77,46 @@ test.each([
   const answer = await request(proxy.url, path);
   expect(ociError(answer).code).toBe('UNAVAILABLE');
   expect(answer.headers['retry-after']).toMatch(/^\d+$/);
-  expect(proxy.files()).toEqual({ blobs: [], fills: [] });
+  await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
   upstream.heal();
   expect((await request(proxy.url, path)).digest).toBe(layer.digest);
+});
+
+test.each([
+  ['a large blob is thrown away, before its file is gone', large, 'before'],
+  ['a large blob is thrown away, after its file is gone', large, 'after'],
+  ['a small blob is thrown away, before its file is gone', small, 'before'],
+  ['a small blob is thrown away, after its file is gone', small, 'after'],
+] as const)('a client that comes while a wrong copy of %s gets the right one', async (_, size, when) => {
+  const { upstream, proxy, layer, path, downloads } = await coldLayer(size);
+  const [cleaning, come] = [makeGate(), makeGate()];
+  onTestFinished(() => come.open());
+  const { remove } = FillFiles.prototype;
+  vi.spyOn(FillFiles.prototype, 'remove').mockImplementation(async function (this: FillFiles, digest) {
+    if (when === 'after') await remove.call(this, digest);
+    cleaning.open();
+    await come.opened;
+    if (when === 'before') await remove.call(this, digest);
+  });
+  const { join } = Fills.prototype;
+  vi.spyOn(Fills.prototype, 'join').mockImplementation(function (this: Fills, ...args) {
+    const joined = join.apply(this, args);
+    if (cleaning.isOpen) come.open();
+    return joined;
+  });
+  upstream.script({ match: downloads, corruptAt: 10 });
+  const first = request(proxy.url, path);
+  await within(cleaning.opened, 'the cleaning up');
+  upstream.heal();
+  // Told before anything is cleaned up, and so before another client comes.
+  const told = await within(first, 'the first client');
+  expect(told.status === 200 && told.complete).toBe(false);
+  expect(come.isOpen).toBe(false);
+  expect(await within(request(proxy.url, path), 'the second client')).toMatchObject({
+    status: 200,
+    digest: layer.digest,
+    complete: true,
+  });
 });
 
 test('bytes of which nobody ever declared the size are verified all the same', async () => {
