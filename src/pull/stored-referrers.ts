@@ -26,6 +26,7 @@ export async function storedReferrers(
     mediaType,
     filtersApplied: artifactType === undefined ? undefined : 'artifactType',
     outcome: 'hit',
+    staleBecause: undefined,
   };
 }
 

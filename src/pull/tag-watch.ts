@@ -9,7 +9,7 @@ import { Flights } from './flights.ts';
 import { type ManifestAnswer, miss, stale } from './manifest-answer.ts';
 import { fetchKey, type ManifestFetch } from './manifest-fetch.ts';
 import type { ManifestStore } from './manifest-store.ts';
-import { isOutage, type Verdict } from './outcomes.ts';
+import { isOutage, staleCause, type Verdict } from './outcomes.ts';
 import { imageName, keyOf, type ResolvedRepository } from './registry.ts';
 
 /** A tag as it is cached. */
@@ -80,7 +80,7 @@ export class TagWatch {
       return await this.#get(target, wanted, tag, signal);
     } catch (error) {
       if (!isOutage(error)) throw error;
-      return stale(cached.manifest, error.message);
+      return stale(cached.manifest, staleCause(error));
     }
   }
 
@@ -129,8 +129,9 @@ export class TagWatch {
       throw error;
     }
     if (verdict.kind === 'denied') throw error;
-    this.#deps.log.warn({ image: imageName(target), tag, because: error.message }, 'tag served stale');
-    return stale(manifest, error.message);
+    const because = staleCause(error);
+    this.#deps.log.warn({ image: imageName(target), tag, because }, 'tag served stale');
+    return stale(manifest, because);
   }
 
   async #get(

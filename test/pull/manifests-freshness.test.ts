@@ -57,15 +57,18 @@ test('an upstream that names no digest on HEAD is asked for the manifest', async
   expect(await told()).toBe('miss old');
 });
 
-test.each(['unavailable', 'limited'] as const)(
-  'an expired tag is served stale when upstream is %s, without asking again for a while',
-  async (kind) => {
+test.each([
+  ['unavailable', 'up: it refuses connections'],
+  ['limited', 'up limits the rate of requests'],
+] as const)(
+  'an expired tag is served stale when upstream is %s, without asking again for a while, and says why',
+  async (kind, why) => {
     const { told, pull, clock, upstream } = await expiredTag();
     upstream.answers = { headManifest: async () => refusals[kind] };
     const answer = await pull();
     expect(answer).toMatchObject({ outcome: 'stale', manifest: { digest: old.digest } });
-    expect(answer.staleBecause).toBeTruthy();
-    expect(await told()).toBe('stale old');
+    expect(answer.staleBecause).toBe(why);
+    expect(await pull()).toMatchObject({ outcome: 'stale', staleBecause: why });
     expect(upstream.asked).toEqual(['headManifest']);
     clock.advance(10_000);
     upstream.answers = { headManifest: async () => headOf(old) };
@@ -74,12 +77,17 @@ test.each(['unavailable', 'limited'] as const)(
 );
 
 test('a HEAD that works and a GET that does not is stale as well', async () => {
-  const { told, upstream } = await expiredTag();
+  const { pull, upstream } = await expiredTag();
   upstream.answers = {
     headManifest: async () => headOf(fresh),
     getManifest: async () => refusals.unavailable,
   };
-  expect(await told()).toBe('stale old');
+  const why = 'up: it refuses connections';
+  expect(await pull()).toMatchObject({
+    outcome: 'stale',
+    manifest: { digest: old.digest },
+    staleBecause: why,
+  });
 });
 
 test('an expired tag that upstream denies is refused, the second time as the first', async () => {

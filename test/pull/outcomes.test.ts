@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Refusal, retryAfterOf, verdictError, weigh } from '../../src/pull/outcomes.ts';
+import { type Refusal, retryAfterOf, staleCause, verdictError, weigh } from '../../src/pull/outcomes.ts';
 import { refusals } from './scripted-upstream.ts';
 
 type Kind = Refusal['kind'];
@@ -68,6 +68,20 @@ describe('a verdict is told as', () => {
     }
     expect(told('missing', 'unavailable').message).toContain('it refuses connections');
     expect(told('unavailable').cause).toBe(refusals.unavailable.cause);
+  });
+
+  test('not cached only where nothing stands in', () => {
+    for (const kind of ['limited', 'unavailable'] as const) {
+      expect(told(kind).message).toContain('is not cached');
+      expect(staleCause(told(kind))).toMatch(/^up\b/);
+      expect(staleCause(told(kind))).not.toContain('cached');
+    }
+    expect(staleCause(told('missing', 'unavailable'))).toContain('it refuses connections');
+  });
+
+  test('gone with the next step of who is told', () => {
+    const error = verdictError(weigh([refusals.missing]), 'x', 'NAME_UNKNOWN', 'look elsewhere');
+    expect(error.message).toBe('x does not exist upstream (up): look elsewhere');
   });
 
   test('limited for a minute when nobody said how long', () => {

@@ -95,6 +95,26 @@ test('an absence is remembered for its time and not longer', async () => {
   expect((await request(proxy.url, manifestPath('v2'))).status).toBe(200);
 });
 
+test.each([404, 403])('a blob’s %i is remembered for its time and not longer', async (status) => {
+  const { upstream, proxy, clock, layer } = await scene();
+  await mustGet(proxy.url, manifestPath('v1'));
+  const told = status === 404 ? '404 BLOB_UNKNOWN' : '403 DENIED';
+  for (const path of [blobPath(layer), blobPath(missing)]) {
+    upstream.script({ match: { kind: 'blob' }, status });
+    expect(outcome(await request(proxy.url, path))).toBe(told);
+    const asked = upstream.journal.count();
+    clock.advance(9_999);
+    for (const method of ['GET', 'HEAD', 'GET']) {
+      expect((await request(proxy.url, path, { method })).status).toBe(status);
+    }
+    expect(upstream.journal.count()).toBe(asked);
+    clock.advance(1);
+    upstream.heal();
+    expect((await request(proxy.url, path)).status).toBe(path === blobPath(layer) ? 200 : 404);
+    expect(upstream.journal.count()).toBeGreaterThan(asked);
+  }
+});
+
 test('a tag deleted upstream is gone after its time, but its digest still serves', async () => {
   const { upstream, proxy, clock, image } = await scene();
   await mustGet(proxy.url, manifestPath('v1'));

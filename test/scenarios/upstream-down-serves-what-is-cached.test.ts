@@ -33,11 +33,27 @@ test.each([
   expect(answer.digest).toBe(index.manifest.digest);
   expect(answer.headers['x-cache']).toBe('stale');
   expect(answer.headers['warning']).toMatch(/^299 \S+ ".+"/);
+  expect(answer.headers['warning']).not.toContain('not cached');
   expect(answer.headers['docker-content-digest']).toBe(index.manifest.digest);
   // The next client does not wait for the broken upstream again.
   const asked = upstream.journal.count();
   expect((await mustGet(proxy.url, manifestPath('v1'))).headers['x-cache']).toBe('stale');
   expect(upstream.journal.count()).toBe(asked);
+});
+
+test.each([
+  ['tags', `/v2/${repository}/tags/list`],
+  ['referrers', `/v2/${repository}/referrers/${index.manifest.digest}`],
+])('an old list of %s is served stale, and says so and why', async (_, path) => {
+  const { upstream, proxy, clock } = await warmScene();
+  const before = await mustGet(proxy.url, path);
+  expect(before.headers['warning']).toBeUndefined();
+  await upstream.refuse();
+  clock.advance(300_001);
+  const answer = await mustGet(proxy.url, path);
+  expect(answer.text).toBe(before.text);
+  expect(answer.headers['x-cache']).toBe('stale');
+  expect(answer.headers['warning']).toMatch(new RegExp(`^299 - "stale: ${upstream.host}: .+"$`));
 });
 
 test('a fresh tag, digests and blobs are served without a single upstream request', async () => {

@@ -70,7 +70,8 @@ export function syncScene(
         if (world.listing instanceof Error) throw world.listing;
         const after = world.tags.filter((tag) => last === undefined || tag > last).filter(allows);
         const tags = after.slice(0, 4);
-        return { tags, more: tags.length < after.length, outcome: world.listing };
+        const more = tags.length < after.length;
+        return { tags, more, outcome: world.listing, staleBecause: undefined };
       },
     },
     warm: {

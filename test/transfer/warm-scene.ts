@@ -45,7 +45,7 @@ export async function warmScene(options: Options = {}) {
   const clock = systemClock;
   const manifests = new PullManifests({ store, clock, log, random }, { manifestSize: 4_000_000 });
   const listings = new PullListings(
-    { metadata, clock, random, changed: (key) => admission.changed(key) },
+    { metadata, clock, changed: (key) => admission.changed(key) },
     { manifestSize: 4_000_000 },
   );
   onTestFinished(() => {
