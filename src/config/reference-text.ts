@@ -15,7 +15,7 @@ with its line.
 export const values = `## Values
 
 - **duration**: whole numbers with a unit, the largest first: \`250ms\`, \`30s\`, \`5m\`, \`${formatDuration(5_400_000)}\`, \`30d\`. Timeouts are
-  longer than \`0s\` (but for \`server.drainTimeout\`) and at most \`24d\`.
+  longer than \`0s\` (but for \`server.drainDelay\` and \`server.drainTimeout\`) and at most \`24d\`.
 - **size**: \`4MiB\`, \`200GiB\` (powers of 1024) or \`10GB\` (powers of 1000).
 - **speed**: a size, meant per second: \`20MiB\` is 20 MiB a second.
 - **path**: relative to the folder of the configuration file; without a file, to the working folder.
@@ -77,4 +77,5 @@ access:
 ## Outbound proxy
 
 Upstreams are reached through the proxies of the environment: \`HTTPS_PROXY\` for https upstreams, \`HTTP_PROXY\` for http ones,
-except for the hosts of \`NO_PROXY\`. Lower case spellings work too; upper case wins.`;
+except for the hosts of \`NO_PROXY\` (names, \`.suffix\`, addresses, or blocks of addresses such as \`10.0.0.0/8\`, which hold for
+upstreams written as addresses). Lower case spellings work too; upper case wins.`;
