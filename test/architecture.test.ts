@@ -1,133 +1,121 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect, test } from 'vitest';
+import { type Room, readRoomTable } from './helpers/room-table.ts';
+import {
+  bareCode,
+  importsOf,
+  readSources,
+  root,
+  type Source,
+  sourceOf,
+  valuesOf,
+} from './helpers/sources.ts';
 
-const root = join(import.meta.dirname, '..');
-const src = join(root, 'src');
+const sources = readSources('src');
 
-/** Which rooms a room may import; a file directly in src is a room of its own name. */
-const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
-  lib: [],
-  oci: [],
-  config: ['lib'],
-  store: ['oci', 'lib'],
-  upstream: ['oci', 'lib'],
-  policy: ['oci', 'lib'],
-  pull: ['oci', 'store', 'upstream', 'policy', 'lib'],
-  push: ['oci', 'store', 'policy', 'lib'],
-  transfer: ['oci', 'store', 'upstream', 'pull', 'policy', 'lib'],
-  http: ['oci', 'pull', 'push', 'policy', 'transfer', 'lib'],
-  cli: ['config', 'app', 'transfer', 'lib'],
-  app: 'anything',
-  main: 'anything',
-};
-
-/** The one or two rooms that may import a third-party package. */
-const packageHomes: Readonly<Record<string, readonly string[]>> = {
-  'better-sqlite3': ['store'],
-  undici: ['upstream'],
-  tldts: ['upstream'],
-  hono: ['http'],
-  '@hono/node-server': ['http'],
-  zod: ['config'],
-  yaml: ['config'],
-  pino: ['lib'],
-  'prom-client': ['lib'],
-  bcryptjs: ['policy'],
-  croner: ['transfer'],
-  jose: ['policy'],
-  picomatch: ['policy'],
-  re2js: ['policy'],
-  semver: ['policy'],
-  commander: ['cli', 'main'],
-};
-
-/** What the vocabulary room must not touch: it is pure. */
-const impure = [
-  'node:fs',
-  'node:fs/promises',
-  'node:net',
-  'node:tls',
-  'node:http',
-  'node:https',
-  'node:timers',
-];
-
-/** The names of `node:fs` that only read. */
-const fsReads =
-  /^(?:readFileSync|readFile|existsSync|stat|statSync|watch|watchFile|type \w+|constants|accessSync)$/;
-
-type Import = { readonly names: string; readonly from: string };
-type Source = { readonly file: string; readonly room: string; readonly text: string };
-
-function sourceOf(file: string, text: string): Source {
-  const [first = ''] = file.split('/');
-  return { file, room: first.replace(/\.ts$/, ''), text };
-}
-
-const sources: readonly Source[] = readdirSync(src, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.ts'))
-  .map((file) => sourceOf(file, readFileSync(join(src, file), 'utf8')));
-
-function importsOf(source: Source): readonly Import[] {
-  const code = source.text.replace(/^\s*(?:\/\/|\*|\/\*).*$/gm, '');
-  const statements = code.matchAll(/^(?:import|export)\s+([^;'"]*?\s*from\s*)?['"]([^'"]+)['"]/gm);
-  const dynamic = code.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g);
-  return [
-    ...[...statements].map(([, names = '', from = '']) => ({
-      names: names.replace(/\s*from\s*$/, ''),
-      from,
-    })),
-    ...[...dynamic].map(([, from = '']) => ({ names: '*', from })),
-  ];
-}
+const table = readRoomTable(readFileSync(join(root, 'AGENTS.md'), 'utf8'));
 
 function roomOffences(all: readonly Source[]): string[] {
   return all.flatMap((source) => {
-    const allowed = mayImport[source.room];
+    const allowed = table.get(source.room)?.rooms;
     if (allowed === undefined) return [`${source.file}: a room that the table does not know`];
     return importsOf(source).flatMap(({ from }) => {
       if (!from.startsWith('.')) return [];
       const target = normalize(join(dirname(source.file), from));
       const room = sourceOf(target, '').room;
-      const fine = room === source.room || allowed === 'anything' || allowed.includes(room);
+      const fine = room === source.room || allowed === 'all' || allowed.includes(room);
       return fine ? [] : [`${source.file} imports ${target}: ${source.room} may not import ${room}`];
     });
   });
 }
 
 function packageName(from: string): string {
-  return from.startsWith('@') ? from.split('/').slice(0, 2).join('/') : (from.split('/')[0] ?? '');
+  return from
+    .split('/')
+    .slice(0, from.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+/** The packages that a source imports; one of Node's own without `node:` is among them, and is nobody's. */
+function packagesOf(source: Source): readonly string[] {
+  return importsOf(source)
+    .filter(({ from }) => !from.startsWith('.') && !from.startsWith('node:'))
+    .map(({ from }) => packageName(from));
 }
 
 function packageOffences(all: readonly Source[]): string[] {
   return all.flatMap((source) =>
-    importsOf(source).flatMap(({ from }) => {
-      const homes = packageHomes[packageName(from)];
-      return !homes || homes.includes(source.room)
-        ? []
-        : [`${source.file} imports ${from}, which lives in ${homes}`];
-    }),
+    packagesOf(source)
+      .filter((name) => table.get(source.room)?.packages.includes(name) !== true)
+      .map((name) => `${source.file} imports ${name}: ${source.room} may not`),
   );
 }
 
-function fileSystemOffences(all: readonly Source[]): string[] {
-  return all.flatMap((source) =>
-    importsOf(source).flatMap(({ names, from }) => {
-      if (source.room === 'oci' && impure.includes(from))
-        return [`${source.file} imports ${from}: oci is pure`];
-      if (!/^node:fs(?:\/promises)?$/.test(from) || ['store', 'cli'].includes(source.room)) return [];
-      const list = names
-        .replace(/^type\s+/, '')
-        .replace(/[{}]/g, '')
-        .split(',')
-        .map((name) => name.trim());
-      const writes = list.filter((name) => name !== '' && !fsReads.test(name) && !names.startsWith('type '));
-      return writes.length === 0
-        ? []
-        : [`${source.file} takes ${writes.join(', ')} from ${from}: only store writes`];
-    }),
-  );
+/** Node's modules by what they give; those that give nothing but computation are `undefined`. */
+const powers: ReadonlyMap<string, string | undefined> = new Map([
+  ...['buffer', 'crypto', 'events', 'os', 'path', 'readline', 'stream', 'stream/consumers'].map(nothing),
+  ...['stream/promises', 'timers', 'timers/promises', 'url', 'util', 'zlib'].map(nothing),
+  ...['net', 'tls', 'http', 'https', 'http2', 'dns', 'dns/promises', 'dgram'].map(giving('sockets')),
+  ...['fs', 'fs/promises'].map(giving('files')),
+  ...['child_process', 'cluster'].map(giving('programs')),
+  ...['worker_threads'].map(giving('threads')),
+]);
+
+function nothing(name: string): [string, undefined] {
+  return [`node:${name}`, undefined];
+}
+
+function giving(power: string) {
+  return (name: string): [string, string] => [`node:${name}`, power];
+}
+
+/** Names of modules that give more, which only compute. */
+const harmless = /^(?:isIP|isIPv4|isIPv6|BlockList)$/;
+
+/** The names of `node:fs` that only read; `open` does when all that the file opens is opened with 'r'. */
+const reading =
+  /^(?:accessSync|constants|existsSync|lstat|readFile|readFileSync|readdir|stat|statSync|watch|watchFile)$/;
+
+function onlyReads(name: string, { text }: Source): boolean {
+  return reading.test(name) || (name === 'open' && !/\bopen\((?![^()]*, 'r'\))/.test(text));
+}
+
+const nobody: Room = { rooms: [], packages: [], powers: [], writers: [] };
+
+function powerOffences(all: readonly Source[]): string[] {
+  return all.flatMap((source) => {
+    const room = table.get(source.room) ?? nobody;
+    const writes =
+      room.powers.includes('writes files') ||
+      room.writers.some((name) => source.file === `${source.room}/${name}.ts`);
+    const reads = writes || room.powers.includes('reads files') || room.writers.length > 0;
+    return importsOf(source).flatMap((statement) => {
+      const { from } = statement;
+      if (!from.startsWith('node:')) return [];
+      const offence = (what: string) => [`${source.file} takes ${what} from ${from}: ${source.room} may not`];
+      if (room.powers.includes('pure')) return offence('anything');
+      if (!powers.has(from)) return offence('what this test does not know');
+      const power = powers.get(from);
+      const values = valuesOf(statement).filter((name) => !harmless.test(name));
+      if (power === undefined || room.powers.includes(power) || values.length === 0) return [];
+      const forbidden =
+        power === 'files' ? values.filter((name) => (onlyReads(name, source) ? !reads : !writes)) : values;
+      return forbidden.length === 0 ? [] : offence(forbidden.join(', '));
+    });
+  });
+}
+
+/** What is there without being imported, and is not computation alone: clocks, chance, the process, the network. */
+const ambient =
+  /(?<![.\w$])(?:Date|Temporal|performance|set(?:Timeout|Interval|Immediate)|queueMicrotask|process|globalThis|crypto|fetch|WebSocket|EventSource|Worker|console|navigator|require)\b|\bMath\.random\b/g;
+
+function purityOffences(all: readonly Source[]): string[] {
+  return all
+    .filter((source) => table.get(source.room)?.powers.includes('pure'))
+    .flatMap((source) =>
+      [...bareCode(source.text).matchAll(ambient)].map(([name]) => `${source.file} uses ${name}: it is pure`),
+    );
 }
 
 function statusOffences(all: readonly Source[]): string[] {
@@ -140,22 +128,41 @@ function statusOffences(all: readonly Source[]): string[] {
     });
 }
 
-test('rooms import only the rooms that the table allows', () => {
+function configOffences(all: readonly Source[]): string[] {
+  return all
+    .filter((source) => importsOf(source).some(({ names }) => /\bConfig\b/.test(names)))
+    .filter((source) => !['app', 'main', 'config', 'cli'].includes(source.room))
+    .map((source) => `${source.file} sees Config`);
+}
+
+test('rooms import only the rooms that the table in AGENTS.md allows', () => {
   expect(sources.length).toBeGreaterThan(10);
   expect(roomOffences(sources)).toEqual([]);
+  const empty = [...table.keys()].filter((name) => !sources.some(({ room }) => room === name));
+  expect(empty).toEqual([]);
 });
 
-test('each third-party package is imported by its own room only', () => {
+test('each third-party package is imported by the rooms that the table gives it to, and by each of them', () => {
   expect(packageOffences(sources)).toEqual([]);
+  const given = [...table].flatMap(([room, { packages }]) => packages.map((name) => `${room}: ${name}`));
+  const used = sources.flatMap((source) => packagesOf(source).map((name) => `${source.room}: ${name}`));
+  expect(given.toSorted()).toEqual([...new Set(used)].toSorted());
   const declared = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object };
-  const homeless = Object.keys(declared.dependencies).filter(
-    (name) => !packageHomes[name] && name !== 'lru-cache',
-  );
-  expect(homeless).toEqual([]);
+  const homes = new Set([...table.values()].flatMap(({ packages }) => packages));
+  expect([...homes].toSorted()).toEqual(Object.keys(declared.dependencies).toSorted());
 });
 
-test('only store writes files, and oci touches nothing', () => {
-  expect(fileSystemOffences(sources)).toEqual([]);
+test('rooms touch files, sockets, programs and threads only as the table says', () => {
+  expect(powerOffences(sources)).toEqual([]);
+  const writers = [...table].flatMap(([room, { writers }]) => writers.map((name) => `${room}/${name}.ts`));
+  expect(writers.filter((file) => !sources.some((source) => source.file === file))).toEqual([]);
+});
+
+test('the pure rooms have no clock, no chance and no process either', () => {
+  expect([...table].filter(([, { powers }]) => powers.includes('pure')).map(([name]) => name)).toEqual([
+    'oci',
+  ]);
+  expect(purityOffences(sources)).toEqual([]);
 });
 
 test('HTTP status numbers appear in http/respond.ts only', () => {
@@ -163,63 +170,63 @@ test('HTTP status numbers appear in http/respond.ts only', () => {
 });
 
 test('Config is seen by the composition root, the command line and its own room only', () => {
-  const seen = sources.filter((source) => importsOf(source).some(({ names }) => /\bConfig\b/.test(names)));
-  const offenders = seen.filter((source) => !['app', 'main', 'config', 'cli'].includes(source.room));
-  expect(offenders.map((source) => source.file)).toEqual([]);
-});
-
-test('no file is longer than 400 lines, a barrel or a drawer of utilities', () => {
-  const tests = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' });
-  const longTests = tests
-    .filter((file) => file.endsWith('.ts'))
-    .filter((file) => readFileSync(join(root, 'test', file), 'utf8').split('\n').length > 400);
-  const long = sources.filter((source) => source.text.split('\n').length > 400);
-  expect([...long.map((source) => source.file), ...longTests]).toEqual([]);
-  const drawers = sources.filter((source) =>
-    /(?:^|\/)(?:utils?|helpers?|common|misc|index)\.ts$/.test(source.file),
-  );
-  expect(drawers.map((source) => source.file)).toEqual([]);
-  const reExports = sources.filter((source) => /^export\s+\*\s+from/m.test(source.text));
-  expect(reExports.map((source) => source.file)).toEqual([]);
-});
-
-test('every import names its .ts file, so that Node runs the sources as they are', () => {
-  const nameless = sources.flatMap((source) => {
-    const local = importsOf(source).filter(
-      ({ from }) => from.startsWith('.') && !/\.(?:ts|json)$/.test(from),
-    );
-    return local.map(({ from }) => `${source.file} imports ${from}`);
-  });
-  expect(nameless).toEqual([]);
-});
-
-test('the lock file installs anywhere: no compiler for better-sqlite3, no registry written down', () => {
-  const text = readFileSync(join(root, 'package-lock.json'), 'utf8');
-  const lock = JSON.parse(text) as { packages: Record<string, { gypfile?: boolean; resolved?: string }> };
-  const resolved = Object.entries(lock.packages).filter(([, entry]) => entry.resolved !== undefined);
-  expect(resolved.map(([name]) => name)).toEqual([]);
-  // npm 10 runs node-gyp for a package with a binding.gyp unless the lock file says that it has none.
-  expect(lock.packages['node_modules/better-sqlite3']?.gypfile).toBe(false);
+  expect(configOffences(sources)).toEqual([]);
 });
 
 test('the rules see an offence of each kind', () => {
-  const bad = [
-    sourceOf(
-      'oci/x.ts',
-      "import { open } from 'node:fs/promises';\nimport type { Blob } from '../store/blob.ts';",
-    ),
-    sourceOf(
-      'pull/x.ts',
-      "import {\n  writeFile,\n  readFile,\n} from 'node:fs/promises';\nimport { z } from 'zod/v4';",
-    ),
-    sourceOf('http/x.ts', 'return respond(404, body);'),
-    sourceOf('sideroom/x.ts', ''),
-  ];
-  expect(roomOffences(bad)).toEqual([
-    'oci/x.ts imports store/blob.ts: oci may not import store',
-    'sideroom/x.ts: a room that the table does not know',
+  const offences = (rule: (all: readonly Source[]) => string[], file: string, text: string) =>
+    rule([sourceOf(file, text)]).map((offence) => offence.slice(file.length + 1));
+  expect(offences(roomOffences, 'oci/x.ts', "import type { Blob } from '../store/blob.ts';")).toEqual([
+    'imports store/blob.ts: oci may not import store',
   ]);
-  expect(fileSystemOffences(bad)).toHaveLength(2);
-  expect(packageOffences(bad)).toEqual(['pull/x.ts imports zod/v4, which lives in config']);
-  expect(statusOffences(bad)).toEqual(['http/x.ts has the HTTP status 404']);
+  expect(offences(roomOffences, 'cli/x.ts', "const { x } = await import('../pull/x.ts');")).toEqual([
+    'imports pull/x.ts: cli may not import pull',
+  ]);
+  expect(offences(roomOffences, 'sideroom/x.ts', '')).toEqual([' a room that the table does not know']);
+
+  expect(offences(packageOffences, 'pull/x.ts', "import { z } from 'zod/v4';")).toEqual([
+    'imports zod: pull may not',
+  ]);
+  expect(offences(packageOffences, 'store/x.ts', "import { LRUCache } from 'lru-cache';")).toHaveLength(1);
+  expect(offences(packageOffences, 'policy/x.ts', "import picomatch from 'picomatch';")).toHaveLength(1);
+  expect(offences(packageOffences, 'oci/x.ts', "import fs from 'fs';")).toEqual(['imports fs: oci may not']);
+
+  const reader = "import {\n  writeFile,\n  readFile,\n} from 'node:fs/promises';";
+  expect(offences(powerOffences, 'policy/x.ts', reader)).toEqual([
+    'takes writeFile from node:fs/promises: policy may not',
+  ]);
+  expect(offences(powerOffences, 'pull/x.ts', reader)).toEqual([
+    'takes writeFile, readFile from node:fs/promises: pull may not',
+  ]);
+  expect(offences(powerOffences, 'cli/x.ts', reader)).toHaveLength(1);
+  expect(offences(powerOffences, 'cli/lock.ts', reader)).toEqual([]);
+  const opener = (mode: string) => `import { open } from 'node:fs/promises';\nawait open(file${mode});`;
+  expect(offences(powerOffences, 'cli/x.ts', opener(", 'r'"))).toEqual([]);
+  expect(offences(powerOffences, 'cli/x.ts', opener(", 'r+'"))).toHaveLength(1);
+  expect(offences(powerOffences, 'cli/x.ts', opener(''))).toHaveLength(1);
+  expect(offences(powerOffences, 'store/x.ts', "import * as fs from 'node:fs';")).toEqual([]);
+  expect(offences(powerOffences, 'http/x.ts', "import * as fs from 'node:fs';")).toHaveLength(1);
+  for (const name of ['net', 'dns', 'http2', 'child_process', 'worker_threads', 'vm']) {
+    expect(offences(powerOffences, 'transfer/x.ts', `import { x } from 'node:${name}';`)).toHaveLength(1);
+  }
+  expect(offences(powerOffences, 'config/x.ts', "import { isIP } from 'node:net';")).toEqual([]);
+  expect(offences(powerOffences, 'pull/x.ts', "import type { Socket } from 'node:net';")).toEqual([]);
+  for (const name of ['timers/promises', 'path']) {
+    expect(offences(powerOffences, 'oci/x.ts', `import { x } from 'node:${name}';`)).toHaveLength(1);
+  }
+
+  const clock =
+    "const now = Date.now(); // Date\nconst s = 'https://date'; performance.now(); Math.random();";
+  expect(offences(purityOffences, 'oci/x.ts', clock)).toEqual([
+    'uses Date: it is pure',
+    'uses performance: it is pure',
+    'uses Math.random: it is pure',
+  ]);
+  expect(offences(purityOffences, 'lib/x.ts', clock)).toEqual([]);
+
+  expect(offences(statusOffences, 'http/x.ts', 'return respond(404, body);')).toEqual([
+    'has the HTTP status 404',
+  ]);
+  const config = "import type { Config } from '../config/config.ts';";
+  expect(offences(configOffences, 'transfer/x.ts', config)).toEqual(['sees Config']);
 });
