@@ -32,6 +32,12 @@ export const atLeast = (limit: number): Target => ({
   holds: ({ ratio }) => ratio >= limit,
 });
 
+/** Our value is below `limit`, in the row's unit, whatever the peer's. */
+export const below = (limit: number, unit: string): Target => ({
+  text: `< ${Number(limit.toFixed(1))} ${unit}`,
+  holds: ({ value }) => value < limit,
+});
+
 /**
  * Collects one quantity over interleaved rounds, one value a party and round.
  * Rounds are paired by position: the n-th value of each party belongs to the same round.
