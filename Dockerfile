@@ -22,7 +22,7 @@ USER node
 # Everything that is written goes here, so the root filesystem may be read-only.
 VOLUME ["/app/storage"]
 EXPOSE 5000
-# Draining takes up to server.drainTimeout (25 s): give it docker run --stop-timeout 30, since Docker kills after 10.
+# A stop takes up to server.drainDelay (0 s) and server.drainTimeout (25 s): give it docker run --stop-timeout 30, since Docker kills after 10.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(process.env.ENTREPOT_READY_URL).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]

@@ -1,30 +1,23 @@
+import { openApi } from './app/api.ts';
 import { type Core, openCore, type Surroundings } from './app/core.ts';
 import { openDoors } from './app/doors.ts';
 import { Lifetime, type OnClose } from './app/lifetime.ts';
-import { openPrefetch, openSync, startSyncSchedule } from './app/sync.ts';
+import { openSync, startSyncSchedule } from './app/sync.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
 import { type AdminOptions, adminRoutes } from './http/admin.ts';
 import { bundleRoutes } from './http/admin-bundle.ts';
 import { joinRoutes } from './http/admin-router.ts';
 import { syncRoutes } from './http/admin-sync.ts';
 import { transferRoutes } from './http/admin-transfer.ts';
-import { BlobEndpoint } from './http/blob-endpoint.ts';
-import { BufferPool } from './http/buffer-pool.ts';
 import { ControlServer } from './http/control-server.ts';
-import type { Exchange } from './http/exchange.ts';
-import { ManifestEndpoint } from './http/manifest-endpoint.ts';
 import { requestObserver } from './http/observe.ts';
 import { operationsRoutes } from './http/operations.ts';
-import { RegistryApi } from './http/registry.ts';
 import { HttpServer } from './http/server.ts';
 import { tokenRoutes } from './http/token-route.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { type Log, silentLog } from './lib/log.ts';
 import { version } from './lib/version.ts';
-import { BypassWatch } from './policy/bypass-watch.ts';
-import { DeniedManifests } from './policy/denied-manifest.ts';
 import { PolicyRules } from './policy/rules.ts';
-import { PullTimes } from './pull/pull-times.ts';
 import { SocketFile } from './store/socket-file.ts';
 import type { Sync } from './transfer/sync.ts';
 
@@ -45,6 +38,8 @@ export function ruleFault(rule: PolicyRuleConfig): string | undefined {
 export type Entrepot = {
   /** Opens the storage and listens; resolves to the address in use. */
   start(): Promise<{ host: string; port: number }>;
+  /** Says on `/readyz` that it should get no more requests, and serves on for the drain delay; `signal` ends that early. */
+  retire(signal: AbortSignal): Promise<void>;
   /** Drains, then releases everything; idempotent. */
   close(): Promise<void>;
 };
@@ -58,21 +53,22 @@ export type Admin = {
 /** What stands in for the system's own, in tests. */
 type Overrides = { log?: Log; clock?: Clock; random?: () => number };
 
-/** Pooled send buffers, half a megabyte each: two for each of 20 clients; further ones send in smaller pieces. */
-const sendBuffers = 40;
-
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(config: Config, overrides: Overrides = {}): Promise<Entrepot> {
   const lifetime = new Lifetime();
+  let server: HttpServer | undefined;
   return {
     start: async () => {
       try {
-        return await open(config, surroundings(overrides), lifetime.onClose);
+        const opened = await open(config, surroundings(overrides), lifetime.onClose);
+        server = opened.server;
+        return opened.address;
       } catch (error) {
         await lifetime.close();
         throw error;
       }
     },
+    retire: async (signal) => server?.retire(signal),
     close: () => lifetime.close(),
   };
 }
@@ -99,14 +95,12 @@ async function open(
   config: Config,
   around: Surroundings,
   onClose: OnClose,
-): Promise<{ host: string; port: number }> {
+): Promise<{ server: HttpServer; address: { host: string; port: number } }> {
   const { log } = around;
   const core = await openCore(config, around, onClose);
   const { metrics, layout } = core;
   const doors = await openDoors(config, core, around, onClose);
   const { gatekeeper } = doors;
-  const { drainTimeout } = config.server;
-
   const operations = operationsRoutes({
     notReady: () => (server.draining ? 'draining' : undefined),
     metrics: () => metrics.render(),
@@ -126,7 +120,7 @@ async function open(
       log,
       observe: requestObserver({ log, metrics }),
     },
-    { drainTimeout, tls: config.tls },
+    { ...config.server, tls: config.tls },
   );
   const control = new ControlServer(
     {
@@ -134,7 +128,7 @@ async function open(
       file: new SocketFile(layout.control),
       log,
     },
-    { drainTimeout },
+    config.server,
   );
   onClose(() => control.close());
   await control.start();
@@ -143,71 +137,7 @@ async function open(
   await startSyncSchedule(config, sync, around, onClose);
   if (config.offline) log.info({}, 'offline: no upstream is asked');
   log.info({ ...address, version, storage: config.storage.path }, 'listening');
-  return address;
-}
-
-function openApi(
-  config: Config,
-  core: Core,
-  gatekeeper: RegistryApiGatekeeper,
-  around: Surroundings,
-  onClose: OnClose,
-): RegistryApi {
-  const { log, clock } = around;
-  const { metrics, metadata, namespaces, admission, manifests, listings, blobs } = core;
-  const denials = new DeniedManifests();
-  const watch = new BypassWatch({ clock });
-  const denied = metrics.counter('entrepot_denied_total', 'Requests that policy denied.', [
-    'registry',
-    'route',
-  ]);
-  const bypasses = metrics.counter(
-    'entrepot_bypass_attempts_total',
-    'Requests for content of an image by a client that had been denied it by tag.',
-    ['registry'],
-  );
-  const refused = (exchange: Exchange, image: string) => {
-    denied({ registry: registryOf(image), route: exchange.facts.route });
-  };
-  const content = (exchange: Exchange, image: string) => {
-    refused(exchange, image);
-    const client = exchange.incoming.socket.remoteAddress ?? '';
-    if (!watch.follows(client, image)) return;
-    bypasses({ registry: registryOf(image) });
-    log.warn(
-      { image, reference: exchange.facts.reference, client, agent: exchange.incoming.headers['user-agent'] },
-      'denied image asked for by digest: its client goes around the policy',
-    );
-  };
-  const pullTimes = new PullTimes({ metadata, log }, { every: 5_000 });
-  onClose(() => pullTimes.close());
-  const prefetch = openPrefetch(config, core, around, onClose);
-  const { writeStallTimeout } = config.server;
-  return new RegistryApi({
-    namespaces,
-    gatekeeper,
-    admission,
-    denials,
-    listings,
-    manifests: new ManifestEndpoint(
-      {
-        manifests,
-        admission,
-        denials,
-        pullTimes,
-        now: () => clock.now(),
-        ...(prefetch && { served: prefetch.served.bind(prefetch) }),
-        denied: (exchange, image, reference) => {
-          if (reference.kind === 'digest') return content(exchange, image);
-          refused(exchange, image);
-          watch.denied(exchange.incoming.socket.remoteAddress ?? '', image);
-        },
-      },
-      { failClosed: config.policy.failClosed },
-    ),
-    blobs: new BlobEndpoint({ blobs, pool: new BufferPool({ most: sendBuffers }) }, { writeStallTimeout }),
-    denied: content,
-  });
+  return { server, address };
 }
 
 /** All of the admin API. */
@@ -223,12 +153,6 @@ function admin(
     // It answers every other path, so it comes last.
     adminRoutes({ operations: core.tags, log }, options),
   );
-}
-
-type RegistryApiGatekeeper = ConstructorParameters<typeof RegistryApi>[0]['gatekeeper'];
-
-function registryOf(image: string): string {
-  return image.slice(0, image.indexOf('/'));
 }
 
 function surroundings({

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { openLog } from '../lib/log.ts';
 import { addConfigOption, loadChosenConfig } from './config-option.ts';
 
-/** Adds `entrepot serve`: runs the mirror until SIGTERM or SIGINT, then drains. Exit code 1 when it cannot start. */
+/** Adds `entrepot serve`: runs the mirror until SIGTERM or SIGINT, then drains, after its drain delay. Exit code 1 when it cannot start. */
 export function addServe(program: Command): void {
   const command = program
     .command('serve', { isDefault: true })
@@ -27,12 +27,13 @@ async function serve(flag: string | undefined): Promise<number> {
       'unhandled rejection',
     );
   });
-  const stopped = nextSignal(['SIGTERM', 'SIGINT']);
+  const stop = stopSignals(['SIGTERM', 'SIGINT']);
   try {
     const server = await entrepot;
     await server.start();
-    const signal = await stopped;
+    const signal = await stop.first;
     log.info({ signal }, 'draining');
+    await stop.interruptible((interrupted) => server.retire(interrupted));
     await server.close();
     log.info({}, 'stopped');
     return 0;
@@ -46,16 +47,32 @@ async function serve(flag: string | undefined): Promise<number> {
   }
 }
 
-/** Resolves to the first of `signals` that arrives; a second one ends the process at once. */
-function nextSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    let asked = false;
-    for (const name of signals) {
-      process.on(name, () => {
-        if (asked) process.exit(1);
-        asked = true;
-        resolve(name);
-      });
-    }
-  });
+/**
+ * What `names` ask for: the first that arrives, to stop (`first` resolves to it); a later one, to end what runs
+ * `interruptible` then, or else the process at once.
+ */
+function stopSignals(names: readonly NodeJS.Signals[]): {
+  readonly first: Promise<NodeJS.Signals>;
+  interruptible(run: (interrupted: AbortSignal) => Promise<void>): Promise<void>;
+} {
+  const first = Promise.withResolvers<NodeJS.Signals>();
+  let asked = false;
+  let running: AbortController | undefined;
+  for (const name of names) {
+    process.on(name, () => {
+      if (asked && running === undefined) process.exit(1);
+      asked = true;
+      first.resolve(name);
+      running?.abort();
+      running = undefined;
+    });
+  }
+  return {
+    first: first.promise,
+    interruptible: async (run) => {
+      running = new AbortController();
+      await run(running.signal);
+      running = undefined;
+    },
+  };
 }

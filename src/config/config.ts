@@ -180,7 +180,11 @@ export type Config = {
   /** Absolute paths of a PEM certificate and its key, which matched when loaded. Absent: plain http is served. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   readonly limits: LimitsConfig;
-  readonly server: { readonly writeStallTimeout: number; readonly drainTimeout: number };
+  readonly server: {
+    readonly writeStallTimeout: number;
+    readonly drainDelay: number;
+    readonly drainTimeout: number;
+  };
   readonly log: { readonly level: LogLevel; readonly format: 'json' | 'text' };
   readonly outboundProxy: OutboundProxyConfig;
 };

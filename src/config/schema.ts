@@ -97,7 +97,13 @@ export const configSchema = z.strictObject({
     .describe('Bounds on what is taken from upstreams.'),
   server: z
     .strictObject({
-      writeStallTimeout: timeoutSchema('Longest wait for a client to take the next byte.').prefault('60s'),
+      writeStallTimeout: timeoutSchema(
+        'Longest wait for a client to take the next byte, of whatever answer.',
+      ).prefault('60s'),
+      drainDelay: timeoutSchema(
+        'How long everything is still served after SIGTERM while `/readyz` says 503, so that load balancers notice before connections are refused; a second signal ends it. Behind a Service of Kubernetes some `10s`, and a `terminationGracePeriodSeconds` of more than both drain times together.',
+        { zero: true },
+      ).prefault('0s'),
       drainTimeout: timeoutSchema('How long running answers may go on at shutdown.', {
         zero: true,
       }).prefault('25s'),

@@ -19,9 +19,13 @@ const statusOfCode = {
   UNSUPPORTED: 405,
   TOOMANYREQUESTS: 429,
   RANGE_INVALID: 416,
+  PAGINATION_NUMBER_INVALID: 400,
   UNAVAILABLE: 503,
   UNKNOWN: 500,
 } as const satisfies Record<OciErrorCode, number>;
+
+/** Bytes of one write: a TLS connection tells of a client's progress only when all of a write is gone. */
+const longestWrite = 128 * 1024;
 
 /** Statuses of the answers that are not errors. */
 export const statuses = { ok: 200, partial: 206, notModified: 304, notFound: 404, unavailable: 503 } as const;
@@ -59,9 +63,22 @@ export function sendWhole(
   headers: Headers,
   body: Buffer | string,
 ): void {
-  sendHead(outgoing, statuses.ok, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+  const length = Buffer.byteLength(body);
+  sendHead(outgoing, statuses.ok, { ...headers, 'Content-Length': length });
   if (incoming.method === 'HEAD') outgoing.end();
-  else outgoing.end(body);
+  else if (length <= longestWrite) outgoing.end(body);
+  else writeOn(outgoing, typeof body === 'string' ? Buffer.from(body) : body);
+}
+
+function writeOn(outgoing: ServerResponse, bytes: Buffer): void {
+  const rest = bytes.subarray(longestWrite);
+  if (rest.length === 0) {
+    outgoing.end(bytes);
+    return;
+  }
+  outgoing.write(bytes.subarray(0, longestWrite), (error) => {
+    if (!error) writeOn(outgoing, rest);
+  });
 }
 
 /** Says that the client's copy is the current one (RFC 9110, section 15.4.5). */
@@ -119,7 +136,10 @@ export function sendError(
     return;
   }
   const body = errorBody(error);
-  sendHead(outgoing, statusOf(error, incoming.method), {
+  const status = statusOf(error, incoming.method);
+  sendHead(outgoing, status, {
+    // RFC 9110, section 15.5.6: it belongs to this status.
+    Allow: status === statusOfCode.UNSUPPORTED ? 'GET, HEAD' : undefined,
     ...headers,
     'Content-Type': 'application/json',
     'Content-Length': Buffer.byteLength(body),

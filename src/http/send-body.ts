@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../pull/content.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { cutWhenStalled } from './stalled-client.ts';
 
 /** A piece of a body: bytes of the blob, or the framing between the parts of a multipart answer. */
 export type BodyPiece =
@@ -29,7 +30,6 @@ export async function sendBody(
   );
   const buffers = [pool.acquire(longest)];
   let writing: Promise<void> | undefined;
-  let unwritten = 0;
   let turn = 0;
   let closed: ((error: Error) => void) | undefined;
   // A connection that is already gone when a write begins never calls back: its closing has to settle the write.
@@ -46,17 +46,11 @@ export async function sendBody(
     });
   };
   const write = (bytes: Buffer) => {
-    unwritten += 1;
-    writing = written(bytes).finally(() => {
-      unwritten -= 1;
-    });
+    writing = written(bytes);
     // It may fail while the next read is awaited; whoever awaits the write afterwards still learns of it.
     writing.catch(() => undefined);
   };
-  outgoing.setTimeout(options.stall, () => {
-    // Waiting for an upstream is no fault of the client's: only a write that makes no progress is.
-    if (unwritten > 0) outgoing.destroy(new Error('the client takes no bytes'));
-  });
+  cutWhenStalled(outgoing, options.stall);
   let begun = false;
   try {
     for (const piece of pieces) {

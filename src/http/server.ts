@@ -3,12 +3,14 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { delay } from '../lib/abort.ts';
 import type { Log } from '../lib/log.ts';
 import { OciError } from '../oci/errors.ts';
 import { drain, releaseWhenClosing } from './drain.ts';
 import { beginExchange, type Exchange } from './exchange.ts';
 import type { RegistryApi } from './registry.ts';
 import { type Headers, plainHttpRefusal, sendError } from './respond.ts';
+import { cutWhenStalled } from './stalled-client.ts';
 import { TlsContext, type TlsFiles } from './tls-context.ts';
 
 /** Milliseconds for which a client may keep an unused connection: longer than the pools of common clients do. */
@@ -38,6 +40,13 @@ type HttpServerDeps = {
   observe(exchange: Exchange, ms: number): void;
 };
 
+type HttpServerOptions = {
+  readonly drainTimeout: number;
+  readonly drainDelay: number;
+  readonly writeStallTimeout: number;
+  readonly tls?: TlsFiles | undefined;
+};
+
 /**
  * The HTTP server, over TLS when it has a certificate. Registry requests go to the registry API with the path
  * exactly as it was sent, so that nothing normalises what the parser must judge; the rest goes to the app of
@@ -46,22 +55,32 @@ type HttpServerDeps = {
 export class HttpServer {
   readonly #deps: HttpServerDeps;
   readonly #drain: number;
+  readonly #delay: number;
+  readonly #stall: number;
   readonly #server: Server | TlsServer;
   readonly #tls: TlsContext | undefined;
   #draining = false;
 
   /**
    * @param options.drainTimeout milliseconds that requests under way get to end when the server closes
+   * @param options.drainDelay milliseconds that it serves on for when it retires
+   * @param options.writeStallTimeout milliseconds after which a client that takes no byte of an answer is cut off
    * @param options.tls serve HTTPS with this certificate, followed as its files change
    */
-  constructor(deps: HttpServerDeps, options: { drainTimeout: number; tls?: TlsFiles | undefined }) {
+  constructor(deps: HttpServerDeps, options: HttpServerOptions) {
     this.#deps = deps;
     this.#drain = options.drainTimeout;
+    this.#delay = options.drainDelay;
+    this.#stall = options.writeStallTimeout;
     const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
     const listener = (incoming: IncomingMessage, outgoing: ServerResponse) => {
       if (this.#draining) outgoing.setHeader('Connection', 'close');
-      if (registryPath.test(incoming.url ?? '')) void this.#answer(incoming, outgoing);
-      else void operations(incoming, outgoing);
+      if (registryPath.test(incoming.url ?? '')) {
+        void this.#answer(incoming, outgoing);
+        return;
+      }
+      cutWhenStalled(outgoing, this.#stall);
+      void operations(incoming, outgoing);
     };
     const { log } = deps;
     if (options.tls === undefined) {
@@ -96,6 +115,15 @@ export class HttpServer {
     });
   }
 
+  /**
+   * Says that it should get no new work, and serves all that comes for the drain delay, so that whoever sends it here
+   * learns of that before connections are refused. `signal` ends the delay early.
+   */
+  async retire(signal: AbortSignal): Promise<void> {
+    this.#draining = true;
+    if (this.#delay > 0) await delay(this.#delay, signal).catch(() => undefined);
+  }
+
   /** Takes no new connections, lets requests under way end within the drain time, then cuts them off. */
   async close(): Promise<void> {
     this.#draining = true;
@@ -106,18 +134,23 @@ export class HttpServer {
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const exchange = beginExchange(incoming, outgoing);
     const started = performance.now();
-    outgoing.once('close', () => this.#deps.observe(exchange, performance.now() - started));
+    outgoing.once('close', () => {
+      exchange.facts.because ??= outgoing.errored?.message;
+      this.#deps.observe(exchange, performance.now() - started);
+    });
     try {
       await this.#deps.registry.handle(exchange);
     } catch (error) {
       this.#fail(exchange, error);
     }
+    // The system took most answers whole at once: a timer for each would cost more than sending it did.
+    if (!outgoing.writableFinished && !outgoing.destroyed) cutWhenStalled(outgoing, this.#stall);
   }
 
   #fail(exchange: Exchange, error: unknown): void {
     const { facts, outgoing } = exchange;
     if (outgoing.destroyed) {
-      facts.because ??= 'the client went away';
+      facts.because ??= outgoing.errored?.message ?? 'the client went away';
       return;
     }
     const known = error instanceof OciError ? error : undefined;
@@ -150,6 +183,5 @@ function tlsServer(
 
 function errorHeaders({ code, detail }: OciError): Headers {
   if (code === 'RANGE_INVALID') return { 'Content-Range': `bytes */${detail?.['size']}` };
-  if (code === 'UNSUPPORTED') return { Allow: 'GET, HEAD' };
   return {};
 }

@@ -120,7 +120,7 @@ function refuse(exchange: Exchange, error: OciError): never {
 function fail(exchange: Exchange, error: unknown, log: Log): void {
   if (exchange.outgoing.destroyed) return;
   if (error instanceof OciError) {
-    sendError(exchange, error, error.code === 'UNSUPPORTED' ? { Allow: 'GET, HEAD' } : {});
+    sendError(exchange, error);
     return;
   }
   const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);

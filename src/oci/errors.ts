@@ -1,6 +1,6 @@
 /**
- * The error codes of the distribution-spec ("Error Codes"), and the three that registries use beside them:
- * `RANGE_INVALID`, `UNAVAILABLE` and `UNKNOWN`. The value is the message sent when none is given.
+ * The error codes of the distribution-spec ("Error Codes"), and the four that registries use beside them:
+ * `RANGE_INVALID`, `PAGINATION_NUMBER_INVALID`, `UNAVAILABLE` and `UNKNOWN`. The value is the message sent when none is given.
  */
 export const ociErrorCodes = {
   BLOB_UNKNOWN: 'blob unknown to registry',
@@ -18,6 +18,7 @@ export const ociErrorCodes = {
   UNSUPPORTED: 'the operation is unsupported',
   TOOMANYREQUESTS: 'too many requests',
   RANGE_INVALID: 'requested range not satisfiable',
+  PAGINATION_NUMBER_INVALID: 'invalid number of results requested',
   UNAVAILABLE: 'service unavailable',
   UNKNOWN: 'unknown error',
 } as const satisfies Record<string, string>;

@@ -84,12 +84,14 @@ function parseEndpoint(segments: readonly string[], place: Place, query: URLSear
     }
     case 'tags': {
       if (last !== 'list') return { kind: 'unknown' };
-      const n = query.get('n');
-      if (n !== null && !/^[0-9]{1,9}$/.test(n)) return invalid('UNSUPPORTED', 'n is not a whole number');
+      const n = nonEmpty(query.get('n'));
+      if (n !== undefined && !/^[0-9]{1,9}$/.test(n)) {
+        return invalid('PAGINATION_NUMBER_INVALID', 'n is not a whole number of at most nine digits');
+      }
       return {
         kind: 'tags',
         address: address(2),
-        n: n === null ? undefined : Number(n),
+        n: n === undefined ? undefined : Number(n),
         last: nonEmpty(query.get('last')),
       };
     }

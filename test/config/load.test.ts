@@ -47,7 +47,7 @@ describe('without a file', () => {
         passthrough: false,
       },
       limits: { manifestSize: 4_194_304, connections: 64 },
-      server: { writeStallTimeout: 60_000, drainTimeout: 25_000 },
+      server: { writeStallTimeout: 60_000, drainDelay: 0, drainTimeout: 25_000 },
       log: { level: 'info', format: 'json' },
       outboundProxy: { noProxy: [] },
     });
@@ -162,7 +162,7 @@ access:
   passthrough: true
 tls: {cert: certs/server.pem, key: certs/server.key}
 limits: {manifestSize: 8MiB, connections: 1, maxBandwidth: "\${CAP}"}
-server: {writeStallTimeout: 10s, drainTimeout: 0s}
+server: {writeStallTimeout: 10s, drainDelay: 10s, drainTimeout: 0s}
 log: {level: silent, format: text}
 `,
       { USER_NAME: 'robot$ci', CAP: '64KiB', HASH: hash },
@@ -273,7 +273,7 @@ log: {level: silent, format: text}
       },
       tls: { certFile: '/certs/server.pem', keyFile: '/certs/server.key' },
       limits: { manifestSize: 8_388_608, connections: 1, maxBandwidth: 65_536 },
-      server: { writeStallTimeout: 10_000, drainTimeout: 0 },
+      server: { writeStallTimeout: 10_000, drainDelay: 10_000, drainTimeout: 0 },
       log: { level: 'silent', format: 'text' },
       outboundProxy: { noProxy: [] },
     });

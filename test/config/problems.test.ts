@@ -45,6 +45,8 @@ describe('a value of the wrong form', () => {
     ['limits: {manifestSize: "4194304"}', `1 limits.manifestSize: ${size}`],
     ['limits: {manifestSize: 1MiB}', '1 limits.manifestSize: must be at least 4MiB'],
     ['server:\n  drainTimeout: 25', `2 server.drainTimeout: ${duration}`],
+    ['server:\n  drainDelay: 10', `2 server.drainDelay: ${duration}`],
+    ['server:\n  drainDelay: 30d', '2 server.drainDelay: must be at most 24d'],
     ['server:\n  writeStallTimeout: 0s', '2 server.writeStallTimeout: must be longer than 0s'],
     ['server:\n  writeStallTimeout: 30d', '2 server.writeStallTimeout: must be at most 24d'],
     ['log: {level: verbose}', '1 log.level: must be one of debug, info, warn, error, silent'],

@@ -51,7 +51,7 @@ export function makeConfig(storagePath: string, options: ConfigOptions = {}): Co
     },
     ...(options.tls && { tls: options.tls }),
     limits: { manifestSize: 4 * 1024 * 1024, connections: 64, ...options.limits },
-    server: { writeStallTimeout: 60_000, drainTimeout: 5_000, ...options.server },
+    server: { writeStallTimeout: 60_000, drainDelay: 0, drainTimeout: 5_000, ...options.server },
     log: { level: 'debug', format: 'json' },
     outboundProxy: { noProxy: [] },
   };
@@ -137,6 +137,7 @@ export function configFileText(config: Config): string {
     },
     server: {
       writeStallTimeout: `${config.server.writeStallTimeout}ms`,
+      drainDelay: `${config.server.drainDelay}ms`,
       drainTimeout: `${config.server.drainTimeout}ms`,
     },
     log: config.log,

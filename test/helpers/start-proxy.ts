@@ -27,6 +27,8 @@ export type RunningProxy = {
   readonly logs: CapturedLog;
   /** The blobs and fills on disk. */
   files(): StorageFiles;
+  /** What a SIGTERM begins with: no more ready, but serving for the drain delay, which `signal` ends. */
+  retire(signal: AbortSignal): Promise<void>;
   /** Stops the server; drains as a SIGTERM does. */
   close(): Promise<void>;
   /** Stops the server and starts another on the same storage. */
@@ -71,6 +73,7 @@ export async function startProxy(options: ProxyOptions = {}): Promise<RunningPro
     storagePath,
     logs,
     files: () => storageFiles(storagePath),
+    retire: async (signal) => running?.app.retire(signal),
     close,
     async restart() {
       await close();

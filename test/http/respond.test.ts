@@ -26,6 +26,7 @@ test.each([
   ['MANIFEST_UNKNOWN', 404],
   ['NAME_INVALID', 400],
   ['NAME_UNKNOWN', 404],
+  ['PAGINATION_NUMBER_INVALID', 400],
   ['RANGE_INVALID', 416],
   ['TOOMANYREQUESTS', 429],
   ['UNAUTHORIZED', 401],
@@ -49,6 +50,14 @@ test.each([
 ] as const)('a write that fails with %s is answered with status %i', async (code, status) => {
   const answer = await answerOf((exchange) => sendError(exchange, new OciError(code)), 'PUT');
   expect(outcome(answer)).toBe(`${status} ${code}`);
+});
+
+test('the methods that are allowed are named where one is not, and nowhere else', async () => {
+  const unsupported = (exchange: Exchange) => sendError(exchange, new OciError('UNSUPPORTED'));
+  expect((await answerOf(unsupported, 'PUT')).headers).toMatchObject({ allow: 'GET, HEAD' });
+  expect((await answerOf(unsupported)).headers).not.toHaveProperty('allow');
+  const invalid = (exchange: Exchange) => sendError(exchange, new OciError('MANIFEST_INVALID'));
+  expect((await answerOf(invalid, 'PUT')).headers).not.toHaveProperty('allow');
 });
 
 test('every code of the table has a status of its own kind', async () => {
@@ -107,6 +116,15 @@ test('HEAD and GET of a whole answer differ in the body alone', async () => {
     expect(head.headers[name]).toBe(get.headers[name]);
   }
   expect(get.headers['content-length']).toBe('5');
+});
+
+test('a long answer arrives whole, whether it is bytes or text', async () => {
+  const text = 'ä manifest '.repeat(100_000);
+  for (const body of [text, Buffer.from(text)]) {
+    const answer = await answerOf((exchange) => sendWhole(exchange, {}, body));
+    expect(answer.complete).toBe(true);
+    expect(answer.text === text).toBe(true);
+  }
 });
 
 test('an answer that nothing was modified has no body', async () => {

@@ -33,7 +33,7 @@ async function startServer(files: { certFile: string; keyFile: string }) {
   const operations = new Hono().get('/livez', (c) => c.text('ok'));
   const server = new HttpServer(
     { registry, operations, log: logs.log, observe: () => {} },
-    { drainTimeout: 1000, tls: files },
+    { drainTimeout: 1000, drainDelay: 0, writeStallTimeout: 60_000, tls: files },
   );
   onTestFinished(() => server.close());
   const { port } = await server.start({ host: '127.0.0.1', port: 0 });

@@ -199,9 +199,10 @@ describe('a hostile target', () => {
     [`/v2/a/blobs/sha256%253A${'0'.repeat(64)}`, 'DIGEST_INVALID'],
     [`/v2/a/blobs/sha256:${'A'.repeat(64)}`, 'DIGEST_INVALID'],
     [`/v2/a/referrers/sha384:${'0'.repeat(96)}`, 'DIGEST_INVALID'],
-    ['/v2/a/tags/list?n=-1', 'UNSUPPORTED'],
-    ['/v2/a/tags/list?n=1e9', 'UNSUPPORTED'],
-    ['/v2/a/tags/list?n=9999999999', 'UNSUPPORTED'],
+    ['/v2/a/tags/list?n=-1', 'PAGINATION_NUMBER_INVALID'],
+    ['/v2/a/tags/list?n=abc', 'PAGINATION_NUMBER_INVALID'],
+    ['/v2/a/tags/list?n=1e9', 'PAGINATION_NUMBER_INVALID'],
+    ['/v2/a/tags/list?n=9999999999', 'PAGINATION_NUMBER_INVALID'],
     [`/v2/${'a'.repeat(1_100)}/manifests/latest`, 'NAME_INVALID'],
   ])('%s is %s', (target, code) => {
     expect(parseRoute(target)).toMatchObject({ kind: 'invalid', code });
@@ -223,6 +224,10 @@ describe('a hostile target', () => {
   ])('%j is not a route of the registry', (target) => {
     expect(parseRoute(target)).toEqual({ kind: 'unknown' });
   });
+});
+
+test('an empty n is none', () => {
+  expect(parseRoute('/v2/a/tags/list?n=')).toMatchObject({ kind: 'tags', n: undefined });
 });
 
 test('an empty ns is none', () => {

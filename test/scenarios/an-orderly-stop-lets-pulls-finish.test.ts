@@ -5,14 +5,15 @@ import { blobPath, coldLayer, manifestPath, mustGet, repository } from '../helpe
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeBlob, makeImage } from '../helpers/image.ts';
+import type { ConfigOptions } from '../helpers/proxy-config.ts';
 import { request } from '../helpers/request.ts';
 import { startProxyProcess } from '../helpers/start-proxy-process.ts';
 
-async function processScene(size: number) {
+async function processScene(size: number, server: ConfigOptions['server'] = {}) {
   const upstream = await startFakeUpstream();
   const image = makeImage({ layers: [size] });
   upstream.add(repository, image, 'v1');
-  const proxy = await startProxyProcess({ registries: { 'ghcr.io': upstream } });
+  const proxy = await startProxyProcess({ registries: { 'ghcr.io': upstream }, server });
   await mustGet(proxy.url, manifestPath('v1'));
   const layer = image.layers[0] ?? makeBlob('', 0);
   return { upstream, proxy, layer, path: blobPath(layer.digest) };
@@ -36,14 +37,55 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
 
 /** Settles once the server takes no connections any more. */
 async function refused(url: string): Promise<void> {
-  for (;;) {
-    const status = await request(url, '/readyz').then(
-      (answer) => answer.status,
-      () => 0,
-    );
-    if (status === 0) return;
-  }
+  while ((await ready(url)) !== 'refused');
 }
+
+/** What whoever sends requests learns of the server. */
+async function ready(url: string): Promise<number | 'refused'> {
+  return request(url, '/readyz').then(
+    (answer) => answer.status,
+    () => 'refused' as const,
+  );
+}
+
+test('with a drain delay it serves new connections while it says that it is not ready, until a second signal', async () => {
+  const { upstream, proxy, layer, path } = await processScene(12_000_000, { drainDelay: 3_600_000 });
+  proxy.signal('SIGTERM');
+  while ((await ready(proxy.url)) === 200);
+  expect(await ready(proxy.url)).toBe(503);
+  expect((await request(proxy.url, '/livez')).status).toBe(200);
+  const stall = upstream.script({ match: { kind: 'blob' }, stallAt: 8_000_000 });
+  const client = download(proxy.url, path, layer.bytes);
+  await stall.reached();
+  expect(await ready(proxy.url)).toBe(503);
+  proxy.signal('SIGTERM');
+  await refused(proxy.url);
+  stall.release();
+  expect(await client.ended).toBe('complete');
+  expect(await proxy.ended()).toBe(0);
+});
+
+test('a signal while it drains ends it at once, drain delay or not', async () => {
+  const { upstream, proxy, layer, path } = await processScene(12_000_000, {
+    drainDelay: 3_600_000,
+    drainTimeout: 3_600_000,
+  });
+  const stall = upstream.script({ match: { kind: 'blob' }, stallAt: 8_000_000 });
+  const client = download(proxy.url, path, layer.bytes);
+  await stall.reached();
+  proxy.signal('SIGINT');
+  while ((await ready(proxy.url)) === 200);
+  proxy.signal('SIGINT');
+  await refused(proxy.url);
+  proxy.signal('SIGINT');
+  expect(await proxy.ended()).toBe(1);
+  expect(await client.ended).toBe('cut');
+});
+
+test('a drain delay that has passed ends in the usual stop', async () => {
+  const { proxy } = await processScene(10, { drainDelay: 50 });
+  expect(await proxy.kill('SIGTERM')).toBe(0);
+});
 
 test('without anything to do it stops at once', async () => {
   const { proxy } = await processScene(10);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { coldLayer, mustGet, warm } from '../helpers/cold-layer.ts';
+import { coldLayer, manifestPath, mustGet, warm } from '../helpers/cold-layer.ts';
 import { request } from '../helpers/request.ts';
 
 test.each(['/livez', '/readyz', '/health', '/ping'])(
@@ -12,6 +12,20 @@ test.each(['/livez', '/readyz', '/health', '/ping'])(
     expect((await request(proxy.url, path, { method: 'HEAD' })).status).toBe(200);
   },
 );
+
+test('what should get no more requests says so where probes ask, and serves on', async () => {
+  const { proxy } = await coldLayer(10, { server: { drainDelay: 3_600_000 } });
+  const enough = new AbortController();
+  const retired = proxy.retire(enough.signal);
+  for (const path of ['/readyz', '/health', '/ping']) {
+    expect(await request(proxy.url, path)).toMatchObject({ status: 503, text: 'draining\n' });
+  }
+  expect((await request(proxy.url, '/livez')).status).toBe(200);
+  const answer = await mustGet(proxy.url, manifestPath('v1'));
+  expect(answer.headers.connection).toBe('close');
+  enough.abort();
+  await retired;
+});
 
 /** Reads one sample of the metrics: that whose labels include all the given ones. */
 async function sample(url: string, name: string, ...labels: string[]): Promise<number> {

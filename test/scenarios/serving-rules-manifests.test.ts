@@ -1,19 +1,21 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import { manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
+import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { makeImage, makeIndex } from '../helpers/image.ts';
-import { type Answer, request } from '../helpers/request.ts';
+import { makeImage, makeIndex, manifestOf } from '../helpers/image.ts';
+import type { ConfigOptions } from '../helpers/proxy-config.ts';
+import { type Answer, ociError, outcome, request } from '../helpers/request.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
 
 // The rules under "Serving" and "Errors" that real clients were measured to depend on.
 
 const image = makeImage();
 
-async function scene() {
+async function scene(options: ConfigOptions = {}) {
   const upstream = await startFakeUpstream();
   upstream.add(repository, image, 'v1');
-  const proxy = await startProxy({ registries: { 'ghcr.io': upstream } });
+  const proxy = await startProxy({ registries: { 'ghcr.io': upstream }, ...options });
   return { upstream, proxy };
 }
 
@@ -90,6 +92,54 @@ test('upstream is asked for all four manifest types, whatever the client accepts
   const accept = String(upstream.journal.filter({ kind: 'manifest' })[0]?.headers.accept);
   for (const type of Object.values(mediaTypes)) expect(accept).toContain(type);
   expect(accept).not.toContain('v1+prettyjws');
+});
+
+test('a client that takes nothing of a manifest is dropped after the write-stall timeout', async () => {
+  const { upstream, proxy } = await scene({
+    limits: { manifestSize: 24 * 1024 * 1024 },
+    server: { writeStallTimeout: 200 },
+  });
+  const annotations = { filling: 'x'.repeat(16 * 1024 * 1024) };
+  const document = { ...JSON.parse(image.manifest.bytes.toString()), annotations };
+  const long = manifestOf(document, mediaTypes.ociManifest);
+  upstream.content.addManifest(repository, long, 'long');
+  expect((await mustGet(proxy.url, manifestPath('long'))).digest).toBe(long.digest);
+  const idle = download(proxy.url, manifestPath('long'), long.bytes, { reading: false });
+  const dropped = () => proxy.logs.lines.find(({ fields }) => fields['aborted'] === true);
+  await vi.waitUntil(dropped, { timeout: 10_000, interval: 5 });
+  expect(dropped()?.fields).toMatchObject({ because: 'the client took no bytes for 200ms' });
+  idle.read();
+  expect(await idle.ended).toBe('cut');
+});
+
+test.each([['abc'], ['-1'], ['1.5']])(
+  'a page of %s tags is a bad request, told as registries tell it',
+  async (n) => {
+    const { upstream, proxy } = await scene();
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await request(proxy.url, `/v2/${repository}/tags/list?n=${n}`, { method });
+      expect(answer.status).toBe(400);
+      if (method === 'GET') expect(ociError(answer).code).toBe('PAGINATION_NUMBER_INVALID');
+      expect(answer.headers).not.toHaveProperty('allow');
+    }
+    expect(upstream.journal.count()).toBe(0);
+  },
+);
+
+test('Docker schema 1 is refused as what is not here, and the method is not blamed', async () => {
+  const { upstream, proxy } = await scene();
+  const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+  upstream.content.addManifest(repository, manifestOf({ schemaVersion: 1 }, type), 'old');
+  const answer = await request(proxy.url, manifestPath('old'));
+  expect(outcome(answer)).toBe('404 UNSUPPORTED');
+  expect(answer.headers).not.toHaveProperty('allow');
+});
+
+test('who takes this for a forward proxy gets no image of the default registry in place of the one it named', async () => {
+  const { upstream, proxy } = await scene();
+  const answer = await request(proxy.url, `http://registry.corp.example${manifestPath('v1')}`);
+  expect(outcome(answer)).toBe('404 NAME_UNKNOWN');
+  expect(upstream.journal.count()).toBe(0);
 });
 
 test('Range on a manifest is ignored', async () => {
