@@ -82,11 +82,18 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
       images: [],
       stream: () =>
         eventStream<ImportEvent>(async (emit, own) => {
-          emit(await imported(importer.run(archive, request, emit, own), log));
+          emit(await imported(importer.run(piecesOf(archive), request, emit, own), log));
+          // Who is still sending would meet a closed connection, and not read the answer.
+          for await (const _ of piecesOf(archive)) own.throwIfAborted();
         }, signal),
     };
   });
   return app;
+}
+
+/** What is left of a body: whoever leaves it before its end does not end it. */
+function piecesOf(body: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => body.values({ preventCancel: true }) };
 }
 
 /** How an import ended: what is wrong with the archive is the user's to know, the rest is for the log. */
