@@ -137,7 +137,7 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     { rules, metadata, lock, deniedContent },
     { digests: config.policy.digests },
   );
-  const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock, random });
+  const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {
     aliases: aliasesOf(config),

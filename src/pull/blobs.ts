@@ -40,7 +40,6 @@ export class PullBlobs {
   readonly #begunFrom = new WeakMap<Fill, ResolvedRepository>();
   readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
   readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
-  readonly #random: () => number;
   readonly #flights = new Flights<Leave>({ deadline: 120_000 });
 
   constructor(deps: {
@@ -48,12 +47,10 @@ export class PullBlobs {
     metadata: Metadata;
     fills: Fills;
     clock: Clock;
-    random: () => number;
   }) {
     this.#blobs = deps.blobs;
     this.#metadata = deps.metadata;
     this.#fills = deps.fills;
-    this.#random = deps.random;
     this.#absences = new Absences({ clock: deps.clock });
   }
 

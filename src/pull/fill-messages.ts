@@ -1,5 +1,6 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { Interval } from '../lib/range-set.ts';
-import type { Digest } from '../oci/digest.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import type { HopResult } from '../upstream/result.ts';
 import type { WireRequest } from '../upstream/wire.ts';
 
@@ -14,6 +15,15 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
       readonly sizeKnown: boolean;
       /** The memory of the fill's `FillProgress`. */
       readonly progress: SharedArrayBuffer;
+      /** Leads to the worker that hashes the file, if that is another one. */
+      readonly hasher: MessagePort | undefined;
+    }
+  /** Hashes the file of another worker's fill, for who has the other end of the port. There is no reply. */
+  | {
+      readonly kind: 'hash';
+      readonly path: string;
+      readonly algorithm: DigestAlgorithm;
+      readonly port: MessagePort;
     }
   | {
       readonly kind: 'hop';

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import type { Digest } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
+import { serveHash } from '../store/far-hash.ts';
 import { Ingest } from '../store/ingest.ts';
 import { Wire } from '../upstream/wire.ts';
 import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
@@ -25,11 +26,15 @@ port.on('message', (command: FillCommand) => {
 
 async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>) => void): Promise<void> {
   if (command.kind === 'open') {
-    const { path, digest, limit, sizeKnown } = command;
-    const ingest = Ingest.open(path, digest, limit);
+    const { path, digest, limit, sizeKnown, hasher } = command;
+    const ingest = Ingest.open(path, digest, limit, hasher);
     const progress = new FillProgress(command.progress);
     fills.set(command.fill, { ingest, progress, limit, sizeKnown, hops: new Map() });
     reply({ kind: 'opened', arrived: ingest.arrived });
+    return;
+  }
+  if (command.kind === 'hash') {
+    serveHash(command.path, command.algorithm, command.port);
     return;
   }
   const fill = fills.get(command.fill);

@@ -1,6 +1,6 @@
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Interval } from '../lib/range-set.ts';
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, digestAlgorithm } from '../oci/digest.ts';
 import type { HopResult } from '../upstream/result.ts';
 import type { WireRequest } from '../upstream/wire.ts';
 import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
@@ -54,20 +54,34 @@ type Waiting = {
   reject(error: Error): void;
   readonly begun: LaneBegun | undefined;
 };
-type Crew = { readonly worker: Worker; readonly fills: Set<number>; readonly calls: Map<number, Waiting> };
+type Crew = {
+  readonly worker: Worker;
+  readonly fills: Set<number>;
+  /** Fills of other threads whose files it hashes. */
+  readonly hashes: Set<number>;
+  readonly calls: Map<number, Waiting>;
+};
+
+/** Bytes from which on a blob is hashed by another thread than the one that receives and writes it. */
+const hashedApartFrom = 8 * 1024 * 1024;
 
 /** The threads that fills run on. A thread that dies fails its fills and is replaced. */
 export class FillWorkers {
   readonly #crews: Crew[];
+  readonly #hashedApartFrom: number;
   #lastId = 0;
   #closed = false;
 
-  /** @param options.threads at least 1 */
-  constructor(options: { threads: number }) {
+  /**
+   * @param options.threads at least 1
+   * @param options.hashedApartFrom bytes from which on a blob is hashed by another thread than its own (8 MiB)
+   */
+  constructor(options: { threads: number; hashedApartFrom?: number }) {
+    this.#hashedApartFrom = options.hashedApartFrom ?? hashedApartFrom;
     this.#crews = Array.from({ length: options.threads }, () => this.#start());
   }
 
-  /** A place for one fill on the thread that has the fewest. */
+  /** A place for one fill on the thread that has the least to do; that with the least of the others may hash it. */
   slot(fill: {
     path: string;
     digest: Digest;
@@ -76,28 +90,37 @@ export class FillWorkers {
     progress: FillProgress;
   }): FillSlot {
     const id = ++this.#lastId;
-    const crew = this.#crews.reduce((least, next) => (next.fills.size < least.fills.size ? next : least));
+    const crew = leastBusy(this.#crews);
     crew.fills.add(id);
+    let hasher: Crew | undefined;
     const call = async <K extends FillReply['kind']>(
       command: Unaddressed<FillCommand>,
       kind: K,
       begun?: LaneBegun,
+      ports: readonly MessagePort[] = [],
     ) => {
-      const reply = await this.#call(crew, id, command, begun);
+      const reply = await this.#call(crew, id, command, begun, ports);
       if (reply.kind !== kind) throw new Error(`a fill worker answered ${reply.kind} where ${kind} was due`);
       return reply as Extract<FillReply, { kind: K }>;
     };
     const { path, digest, limit, sizeKnown } = fill;
-    let measured = crew.worker.performance.eventLoopUtilization();
+    const meters = [meterOf(crew)];
     return {
-      strain: () => {
-        const { utilization } = crew.worker.performance.eventLoopUtilization(measured);
-        measured = crew.worker.performance.eventLoopUtilization();
-        return utilization;
-      },
+      strain: () => Math.max(...meters.map((meter) => meter())),
       open: async () => {
         const progress = fill.progress.shared;
-        return (await call({ kind: 'open', path, digest, limit, sizeKnown, progress }, 'opened')).arrived;
+        const others = this.#crews.filter((other) => other !== crew);
+        const command = { kind: 'open', path, digest, limit, sizeKnown, progress } as const;
+        if (!sizeKnown || limit < this.#hashedApartFrom || others.length === 0) {
+          return (await call({ ...command, hasher: undefined }, 'opened')).arrived;
+        }
+        hasher = leastBusy(others);
+        hasher.hashes.add(id);
+        meters.push(meterOf(hasher));
+        const { port1, port2: port } = new MessageChannel();
+        const algorithm = digestAlgorithm(digest);
+        this.#post(hasher, id, ++this.#lastId, { kind: 'hash', path, algorithm, port }, [port]);
+        return (await call({ ...command, hasher: port1 }, 'opened', undefined, [port1])).arrived;
       },
       hop: async (hop, begun, signal) => {
         signal.throwIfAborted();
@@ -121,6 +144,7 @@ export class FillWorkers {
           await call({ kind: 'close' }, 'done');
         } finally {
           crew.fills.delete(id);
+          hasher?.hashes.delete(id);
         }
       },
     };
@@ -137,20 +161,28 @@ export class FillWorkers {
     fill: number,
     command: Unaddressed<FillCommand>,
     begun: LaneBegun | undefined,
+    ports: readonly MessagePort[],
   ): Promise<FillReply> {
     return new Promise((resolve, reject) => {
       if (this.#closed || !crew.fills.has(fill)) {
+        for (const port of ports) port.close();
         reject(new FillStorageError('the fill worker ended', undefined));
         return;
       }
       const call = ++this.#lastId;
       crew.calls.set(call, { resolve, reject, begun });
-      this.#post(crew, fill, call, command);
+      this.#post(crew, fill, call, command, ports);
     });
   }
 
-  #post(crew: Crew, fill: number, call: number, command: Unaddressed<FillCommand>): void {
-    crew.worker.postMessage({ ...command, fill, call });
+  #post(
+    crew: Crew,
+    fill: number,
+    call: number,
+    command: Unaddressed<FillCommand>,
+    ports: readonly MessagePort[] = [],
+  ): void {
+    crew.worker.postMessage({ ...command, fill, call }, ports);
   }
 
   #start(): Crew {
@@ -159,7 +191,7 @@ export class FillWorkers {
       name: 'fill',
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });
-    const crew: Crew = { worker, fills: new Set(), calls: new Map() };
+    const crew: Crew = { worker, fills: new Set(), hashes: new Set(), calls: new Map() };
     worker.on('message', (reply: FillReply) => {
       const waiting = crew.calls.get(reply.call);
       if (reply.kind === 'begun') {
@@ -179,10 +211,26 @@ export class FillWorkers {
     const calls = [...crew.calls.values()];
     crew.calls.clear();
     crew.fills.clear();
+    crew.hashes.clear();
     for (const { reject } of calls) {
       reject(new FillStorageError(`the fill worker ended: ${error ?? 'stopped'}`, undefined));
     }
     const index = this.#crews.indexOf(crew);
     if (!this.#closed && index >= 0) this.#crews[index] = this.#start();
   }
+}
+
+function leastBusy(crews: readonly Crew[]): Crew {
+  const load = ({ fills, hashes }: Crew) => fills.size + hashes.size;
+  return crews.reduce((least, next) => (load(next) < load(least) ? next : least));
+}
+
+/** Says in which share of the time since it was last asked a thread had work to do. */
+function meterOf({ worker }: Crew): () => number {
+  let measured = worker.performance.eventLoopUtilization();
+  return () => {
+    const { utilization } = worker.performance.eventLoopUtilization(measured);
+    measured = worker.performance.eventLoopUtilization();
+    return utilization;
+  };
 }

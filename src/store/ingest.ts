@@ -1,23 +1,21 @@
-import { createHash, type Hash } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
   ftruncateSync,
   openSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import type { MessagePort } from 'node:worker_threads';
 import { type Interval, RangeSet } from '../lib/range-set.ts';
-import { type Digest, digestAlgorithm } from '../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts';
 import { IntegrityError } from '../oci/errors.ts';
+import { FarHash } from './far-hash.ts';
+import { digestsOf, FileHash, type FrontHash } from './file-hash.ts';
 import { mapOfFill } from './layout.ts';
-
-/** How much is hashed from the file between two turns of the event loop. */
-const hashPiece = 1024 * 1024;
 
 /** The map of what has arrived is saved after this many new bytes at the earliest. */
 const mapEvery = 4 * 1024 * 1024;
@@ -35,37 +33,44 @@ export class Ingest {
   readonly #descriptor: number;
   readonly #path: string;
   readonly #digest: Digest;
-  readonly #algorithm: string;
+  readonly #algorithm: DigestAlgorithm;
+  readonly #front: FrontHash;
   #arrived: RangeSet;
-  #hash: Hash;
-  #hashed = 0;
   #unsaved = 0;
-  #catchingUp: Promise<void> | undefined;
-  #generation = 0;
 
-  private constructor(descriptor: number, path: string, digest: Digest, arrived: RangeSet) {
+  private constructor(
+    descriptor: number,
+    path: string,
+    digest: Digest,
+    arrived: RangeSet,
+    hasher: MessagePort | undefined,
+  ) {
     this.#descriptor = descriptor;
     this.#path = path;
     this.#digest = digest;
     this.#algorithm = digestAlgorithm(digest);
     this.#arrived = arrived;
-    this.#hash = createHash(this.#algorithm);
+    const here = () => new FileHash(descriptor, this.#algorithm);
+    this.#front = hasher === undefined ? here() : new FarHash(hasher, here);
   }
 
   /**
    * Opens the file at `path`, made if absent, with what an earlier write left in it.
    * @param limit bytes; a map that goes beyond it cannot be of this blob and is dropped
+   * @param hasher leads to a thread that hashes the file; without it this one does
    */
-  static open(path: string, digest: Digest, limit: number): Ingest {
-    closeSync(openSync(path, 'a'));
-    const descriptor = openSync(path, 'r+');
+  static open(path: string, digest: Digest, limit: number, hasher?: MessagePort): Ingest {
+    let descriptor: number | undefined;
     try {
+      closeSync(openSync(path, 'a'));
+      descriptor = openSync(path, 'r+');
       const arrived = readMap(path, limit, fstatSync(descriptor).size);
       // What a crash left beyond the map is of nobody knows what.
       ftruncateSync(descriptor, arrived.intervals.at(-1)?.[1] ?? 0);
-      return new Ingest(descriptor, path, digest, arrived);
+      return new Ingest(descriptor, path, digest, arrived, hasher);
     } catch (error) {
-      closeSync(descriptor);
+      hasher?.close();
+      if (descriptor !== undefined) closeSync(descriptor);
       throw error;
     }
   }
@@ -88,31 +93,21 @@ export class Ingest {
 
   /** Compares the digest of everything from the start; nothing may be written meanwhile, nor later but after a reset. */
   async verify(): Promise<void> {
-    this.#catchUp();
-    await this.#catchingUp;
-    const found = `${this.#algorithm}:${this.#hash.digest('hex')}`;
+    this.#front.reached(this.#arrived.runFrom(0));
+    const found = `${this.#algorithm}:${await this.#front.digest()}`;
     if (found !== this.#digest) throw new IntegrityError(this.#digest, found);
   }
 
   /** The digests of stretches of the file, in hex, to compare one copy with another. */
-  async digestsOf(stretches: readonly Interval[]): Promise<readonly string[]> {
-    const digests: string[] = [];
-    for (const [start, end] of stretches) {
-      const hash = createHash('sha256');
-      await this.#hashFile(hash, start, () => end);
-      digests.push(hash.digest('hex'));
-    }
-    return digests;
+  digestsOf(stretches: readonly Interval[]): Promise<readonly string[]> {
+    return digestsOf(this.#descriptor, stretches);
   }
 
   /** Throws the bytes away and starts anew. */
   reset(): void {
-    this.#generation += 1;
-    this.#catchingUp = undefined;
+    this.#front.reset();
     ftruncateSync(this.#descriptor, 0);
     this.#arrived = new RangeSet();
-    this.#hash = createHash(this.#algorithm);
-    this.#hashed = 0;
     this.save();
   }
 
@@ -126,7 +121,7 @@ export class Ingest {
 
   /** Closes the file and leaves it, with its map, as it is. */
   close(): void {
-    this.#generation += 1;
+    this.#front.close();
     try {
       this.save();
     } finally {
@@ -141,40 +136,7 @@ export class Ingest {
     }
     this.#arrived.add(position, position + bytes.length);
     this.#unsaved += bytes.length;
-    if (position === this.#hashed && this.#catchingUp === undefined) {
-      this.#hash.update(bytes);
-      this.#hashed += bytes.length;
-    }
-    this.#catchUp();
-  }
-
-  #catchUp(): void {
-    if (this.#catchingUp !== undefined || this.#arrived.runFrom(this.#hashed) <= this.#hashed) return;
-    const generation = this.#generation;
-    this.#catchingUp = this.#hashFile(this.#hash, this.#hashed, (position) => {
-      if (generation !== this.#generation) return position;
-      this.#hashed = position;
-      return this.#arrived.runFrom(position);
-    }).finally(() => {
-      if (generation === this.#generation) this.#catchingUp = undefined;
-    });
-    // A failure to read shows in the digest.
-    this.#catchingUp.catch(() => undefined);
-  }
-
-  /** Hashes the file from `start` to where `end` says, which is asked again after each piece. */
-  async #hashFile(hash: Hash, start: number, end: (position: number) => number): Promise<void> {
-    const buffer = Buffer.allocUnsafe(hashPiece);
-    let position = start;
-    for (;;) {
-      const length = Math.min(buffer.length, end(position) - position);
-      if (length <= 0) return;
-      const bytes = readSync(this.#descriptor, buffer, 0, length, position);
-      if (bytes === 0) return;
-      hash.update(buffer.subarray(0, bytes));
-      position += bytes;
-      await new Promise(setImmediate);
-    }
+    this.#front.reached(this.#arrived.runFrom(0), { position, bytes });
   }
 }
 

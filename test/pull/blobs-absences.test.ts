@@ -19,7 +19,7 @@ async function begin() {
   const upstream = await startFakeUpstream();
   const { fills, store, metadata, target, allow } = await fillScene([upstream.url]);
   const clock = makeManualClock();
-  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock, random: () => 0.999 });
+  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock });
   const code = (error: unknown) => (error as { code?: string }).code;
   return {
     upstream,

@@ -43,6 +43,8 @@ export type FillScene = {
 type Options = Partial<ConstructorParameters<typeof Fills>[1]> & {
   root?: string;
   threads?: number;
+  /** Bytes from which on a blob is hashed by another thread than its own; the default of {@link FillWorkers}. */
+  hashedApartFrom?: number;
   /** How patient its downloads are. */
   download?: ConstructorParameters<typeof VerifiedDownloads>[1]['patience'];
   /** Failures in a row after which an upstream is left alone. */
@@ -56,6 +58,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const {
     root = await temporaryDirectory(),
     threads = 1,
+    hashedApartFrom,
     download = { rounds: 4, pause: 1 },
     configured = [],
     failures = 3,
@@ -66,7 +69,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const files = new FillFiles(layout);
   await files.prepare(0);
   const store = new DiskBlobStore(layout);
-  const workers = new FillWorkers({ threads });
+  const workers = new FillWorkers({ threads, ...(hashedApartFrom !== undefined && { hashedApartFrom }) });
   const captured = captureLog();
   const { log } = captured;
   const clock = systemClock;
@@ -102,7 +105,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
       ...deviating,
     },
   );
-  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock, random });
+  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock });
   const upstreams = origins.map((url, index) => {
     const timeouts = { connectTimeout: 20_000, headersTimeout: 20_000, stallTimeout: 20_000 };
     const health = new UpstreamHealth({ clock, random }, { breaker: { failures } });

@@ -128,7 +128,12 @@ async function openScene(count: number) {
   const upstreams = await Promise.all(Array.from({ length: count }, () => startFakeUpstream()));
   const scene = await fillScene(
     upstreams.map(({ url }) => url),
-    { threads: 2, failures: 100, configured: upstreams.map(() => ({ maxConnections: 3 })) },
+    {
+      threads: 2,
+      hashedApartFrom: 0,
+      failures: 100,
+      configured: upstreams.map(() => ({ maxConnections: 3 })),
+    },
   );
   const unknown = scene.upstreams.map(({ health }) => health.snapshot());
   let runs = 0;
