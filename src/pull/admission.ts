@@ -223,7 +223,8 @@ export class Admission {
       if (decision.kind === 'allow') return { decision, lasting: tag !== undefined };
       if (denial === undefined || (denial.rule === undefined && tag !== undefined)) denial = decision;
     }
-    const decision = denial ?? this.#ruling(image, digest, [], []);
+    // Ways that only go round in a circle begin nowhere, and whatever is denied may lie on them.
+    const decision = denial ?? this.#ruling(image, digest, [], this.#rules.refused(image));
     return { decision, lasting: decision.kind === 'deny' };
   }
 

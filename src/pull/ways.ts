@@ -9,8 +9,8 @@ export type Way = { readonly tag: string | undefined; readonly via: readonly Dig
 const deepest = 3;
 
 /**
- * The known ways to a digest in a repository, at least one. A derived tag is no beginning: the ways to what it is
- * derived from lead on to what it names.
+ * The known ways to a digest in a repository: none where manifests refer to each other in a circle that no tag leads
+ * into. A derived tag is no beginning: the ways to what it is derived from lead on to what it names.
  * @param options as for `Metadata.leadsTo`
  */
 export async function waysTo(

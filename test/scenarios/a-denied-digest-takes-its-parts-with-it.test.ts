@@ -108,6 +108,27 @@ test('its name by another algorithm does not lead to it', async () => {
   await mustGet(proxy.url, manifestPath(good.manifest.digest));
 });
 
+test('its parts are denied although it refers to one of them, so that the ways to it go round in a circle', async () => {
+  const part = makeImage({ seed: 'in a circle' });
+  const circle = manifestOf(
+    {
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociIndex,
+      manifests: [descriptorOf(part.manifest)],
+      subject: descriptorOf(part.manifest),
+    },
+    mediaTypes.ociIndex,
+  );
+  const { upstream, proxy, status } = await scene({
+    policy: { rules: [{ images: ['**'], digests: [circle.digest], action: 'deny' }] },
+  });
+  upstream.add(repository, part);
+  upstream.content.addManifest(repository, circle);
+  expect(await status(manifestPath(part.manifest.digest))).toBe(403);
+  expect(await status(blobPath(part.config.digest))).toBe(403);
+  await mustGet(proxy.url, manifestPath(good.manifest.digest));
+});
+
 const hidden = makeImage({ seed: 'hidden' });
 const unreadable = manifestOf(
   {
