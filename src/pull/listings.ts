@@ -7,7 +7,6 @@ import { referrersTag } from '../oci/reference.ts';
 import { compareTags } from '../oci/tag-order.ts';
 import type { Metadata, RepositoryKey, StoredListing } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
-import type { Ranked } from '../upstream/ranking.ts';
 import type { UpstreamResult } from '../upstream/result.ts';
 import { Absences } from './absences.ts';
 import { askInOrder, inTagOrder } from './ask.ts';
@@ -107,7 +106,6 @@ export class PullListings {
         missing: 'NAME_UNKNOWN',
         next: 'check the name',
       },
-      inTagOrder(target.registry.upstreams),
       async (upstream, own) => {
         const result = await upstream.listTags(target.repository, mostTags, own);
         if (result.kind !== 'ok') return result;
@@ -141,8 +139,6 @@ export class PullListings {
         missing: 'MANIFEST_UNKNOWN',
         next: `ask for the tag ${referrersTag(digest)} instead`,
       },
-      // What refers to a digest changes and is not verified: it is asked of who may say what a tag names.
-      inTagOrder(target.registry.upstreams),
       async (upstream, own) => {
         const result = await upstream.listReferrers(
           target.repository,
@@ -187,7 +183,6 @@ export class PullListings {
   async #listing(
     target: ResolvedRepository,
     { name, title, missing, next }: Listed,
-    upstreams: readonly Ranked<UpstreamClient>[],
     ask: (
       upstream: UpstreamClient,
       signal: AbortSignal,
@@ -210,7 +205,8 @@ export class PullListings {
             target.errand?.spend();
             return ask(upstream, attempt);
           };
-          const answer = await askInOrder(upstreams, spendAndAsk, own);
+          // A list changes and is not verified: it is asked of who may say what a tag names.
+          const answer = await askInOrder(inTagOrder(target.registry.upstreams), spendAndAsk, own);
           if (answer.kind === 'refused') {
             const error = verdictError(answer.verdict, title, missing, next);
             this.#absences.remember(flight, error, target.registry.negativeTtl);

@@ -142,7 +142,7 @@ export class PullManifests {
     return orAfter(refreshed, revalidationPatience, signal, () => {
       const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
       this.#fetch.remember(target, reference, late, target.registry.negativeTtl);
-      return stale(manifest, staleCause(late));
+      return stale(manifest, late.message);
     });
   }
 

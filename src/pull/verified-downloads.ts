@@ -1,11 +1,12 @@
 import type { Log } from '../lib/log.ts';
-import { IntegrityError, OciError } from '../oci/errors.ts';
+import { IntegrityError } from '../oci/errors.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import { culpritsOf, type Suspects, suspectsOf } from './culprits.ts';
 import { Download, type DownloadPatience } from './download.ts';
 import type { Fill } from './fill.ts';
 import type { FillSlot } from './fill-workers.ts';
 import type { HedgeBudget } from './hedge-budget.ts';
+import { isAbsence } from './outcomes.ts';
 import { imageName, type ResolvedRepository } from './registry.ts';
 import { bytesByUpstream } from './served.ts';
 import { Sources } from './sources.ts';
@@ -85,6 +86,7 @@ export class VerifiedDownloads {
         // Where a liar told the size, an honest upstream is not to blame that its bytes cannot be right.
         if (error instanceof IntegrityError && fill.sizeGiven) this.#distrust(target, [upstream.name]);
         if (error instanceof IntegrityError) continue;
+        // An upstream that lacks a blob says nothing about one that has it.
         if (!isAbsence(error)) failure ??= error;
       }
     }
@@ -128,11 +130,6 @@ export class VerifiedDownloads {
       'blob downloaded',
     );
   }
-}
-
-/** An upstream that lacks a blob says nothing about one that has it. */
-function isAbsence(error: unknown): boolean {
-  return error instanceof OciError && error.code === 'BLOB_UNKNOWN';
 }
 
 /** Ranges that one log line names. */

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { mediaTypes } from '../../src/oci/media-types.ts';
 import { blobPath, manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { descriptorOf, makeImage, makeIndex, manifestOf } from '../helpers/image.ts';
+import { makeImage, makeIndex } from '../helpers/image.ts';
+import { listAsReferrers } from '../helpers/lying-mirror.ts';
 import { request } from '../helpers/request.ts';
 import { type ProxyOptions, startProxy } from '../helpers/start-proxy.ts';
 
@@ -42,16 +42,7 @@ test('its list of referrers makes nothing readable', async () => {
   const denied = makeImage({ seed: 'denied' });
   origin.add(repository, denied, 'latest');
   origin.add(repository, good, 'v1');
-  const list = manifestOf(
-    { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [descriptorOf(denied.manifest)] },
-    mediaTypes.ociIndex,
-  );
-  mirror.script({
-    match: { kind: 'referrers' },
-    status: 200,
-    body: list.bytes,
-    headers: { 'content-type': list.mediaType },
-  });
+  listAsReferrers(mirror, [denied.manifest]);
   await mustGet(proxy.url, manifestPath('v1'));
   const listed = await mustGet(proxy.url, `/v2/${repository}/referrers/${good.manifest.digest}`);
   expect(listed.text).not.toContain(denied.manifest.digest);

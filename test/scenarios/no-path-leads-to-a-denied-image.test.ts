@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { mediaTypes } from '../../src/oci/media-types.ts';
 import type { DigestPolicy } from '../../src/pull/admission.ts';
 import { type Asked, contentOf, Expectation } from '../helpers/canary-expectation.ts';
 import {
@@ -12,7 +11,8 @@ import {
   piecesOf,
 } from '../helpers/canary-side.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { descriptorOf, makeBlob, manifestOf } from '../helpers/image.ts';
+import { makeBlob } from '../helpers/image.ts';
+import { listAsReferrers } from '../helpers/lying-mirror.ts';
 import { request } from '../helpers/request.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../helpers/start-proxy.ts';
 
@@ -170,16 +170,7 @@ async function openUpstreams(): Promise<Upstreams> {
     addCanarySide(origin, repository, side, tag);
     addCanarySide(mirror, repository, side, other);
   }
-  const everything = manifestOf(
-    { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: manifests.map(descriptorOf) },
-    mediaTypes.ociIndex,
-  );
-  mirror.script({
-    match: { kind: 'referrers' },
-    status: 200,
-    body: everything.bytes,
-    headers: { 'content-type': everything.mediaType },
-  });
+  listAsReferrers(mirror, manifests);
   return { origin, mirror };
 }
 
