@@ -9,7 +9,7 @@ import {
 import { blobPath, type Image } from './harness/images.ts';
 import { download, fetchManifest, timed, verify } from './harness/load.ts';
 import type { Result } from './harness/report.ts';
-import type { RoadOptions } from './harness/road.ts';
+import type { RoadOptions } from './harness/road-messages.ts';
 import { atLeast, atMost, Samples, type Target } from './harness/samples.ts';
 
 const MB = 1_000_000;

@@ -2,26 +2,26 @@ import { openApi } from './app/api.ts';
 import { type Core, openCore, type Surroundings } from './app/core.ts';
 import { openDoors } from './app/doors.ts';
 import { Lifetime, type OnClose } from './app/lifetime.ts';
-import { openSync, startSyncSchedule } from './app/sync.ts';
+import { openSync, startSyncSchedule } from './app/open-sync.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
-import { type AdminOptions, adminRoutes } from './http/admin.ts';
-import { bundleRoutes } from './http/admin-bundle.ts';
-import { joinRoutes } from './http/admin-router.ts';
-import { syncRoutes } from './http/admin-sync.ts';
-import { transferRoutes } from './http/admin-transfer.ts';
-import { ControlServer } from './http/control-server.ts';
-import { requestObserver } from './http/observe.ts';
-import { operationsRoutes } from './http/operations.ts';
-import { HttpServer } from './http/server.ts';
-import { tokenRoutes } from './http/token-route.ts';
+import { tokenRoutes } from './http/access/token-route.ts';
+import { type AdminOptions, adminRoutes } from './http/admin/admin.ts';
+import { bundleRoutes } from './http/admin/bundle-routes.ts';
+import { joinRoutes } from './http/admin/router.ts';
+import { syncRoutes } from './http/admin/sync-routes.ts';
+import { transferRoutes } from './http/admin/transfer-routes.ts';
+import { ControlServer } from './http/server/control-server.ts';
+import { requestObserver } from './http/server/observe.ts';
+import { operationsRoutes } from './http/server/operations.ts';
+import { HttpServer } from './http/server/server.ts';
 import { type Clock, systemClock } from './lib/clock.ts';
 import { type Log, silentLog } from './lib/log.ts';
 import { version } from './lib/version.ts';
 import { PolicyRules } from './policy/rules.ts';
-import { SocketFile } from './store/socket-file.ts';
-import type { Sync } from './transfer/sync.ts';
+import { SocketFile } from './store/disk/socket-file.ts';
+import type { Sync } from './transfer/sync/sync-entries.ts';
 
-export { hashPassword } from './policy/hash-password.ts';
+export { hashPassword } from './policy/bcrypt-hash.ts';
 
 /** What is wrong with a policy rule beyond its form; `undefined` when it can be used. */
 export function ruleFault(rule: PolicyRuleConfig): string | undefined {

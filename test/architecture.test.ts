@@ -199,7 +199,7 @@ test('the rules see an offence of each kind', () => {
     'takes writeFile, readFile from node:fs/promises: pull may not',
   ]);
   expect(offences(powerOffences, 'cli/x.ts', reader)).toHaveLength(1);
-  expect(offences(powerOffences, 'cli/lock.ts', reader)).toEqual([]);
+  expect(offences(powerOffences, 'cli/commands/lock.ts', reader)).toEqual([]);
   const opener = (mode: string) => `import { open } from 'node:fs/promises';\nawait open(file${mode});`;
   expect(offences(powerOffences, 'cli/x.ts', opener(", 'r'"))).toEqual([]);
   expect(offences(powerOffences, 'cli/x.ts', opener(", 'r+'"))).toHaveLength(1);

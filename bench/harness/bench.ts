@@ -8,7 +8,8 @@ import type { Gate, Origin } from './origin.ts';
 import { type RegistryLogging, startDockerRegistry } from './peers.ts';
 import { cpuSeconds } from './process-usage.ts';
 import type { Outcome } from './report.ts';
-import { type Road, type RoadOptions, startRoad } from './road.ts';
+import { type Road, startRoad } from './road.ts';
+import type { RoadOptions } from './road-messages.ts';
 import type { Sandbox, Server } from './sandbox.ts';
 
 export const MiB = 2 ** 20;

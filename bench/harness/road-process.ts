@@ -4,10 +4,7 @@
  */
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RoadOptions, RoadTraffic } from './road.ts';
-
-/** The one argument, as JSON. */
-export type RoadCommand = RoadOptions & { port: number; upstream: string };
+import type { RoadCommand, RoadTraffic } from './road-messages.ts';
 
 const command = JSON.parse(process.argv[2] ?? '') as RoadCommand;
 const { bytesPerSecond = Infinity, totalBytesPerSecond = Infinity, cutEvery = Infinity } = command;

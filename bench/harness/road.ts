@@ -1,19 +1,6 @@
 import { join } from 'node:path';
-import type { RoadCommand } from './road-process.ts';
+import type { RoadCommand, RoadOptions, RoadTraffic } from './road-messages.ts';
 import { freePort, type Sandbox } from './sandbox.ts';
-
-/** What blobs suffer between an upstream and a cache. Bytes are those of bodies. */
-export type RoadOptions = {
-  /** What each connection carries. */
-  bytesPerSecond?: number;
-  /** What all connections carry together. */
-  totalBytesPerSecond?: number;
-  /** The connection of an answer is closed after so many bytes of it. */
-  cutEvery?: number;
-};
-
-/** What went over a road since the last question: GET requests of blobs, their bytes, and how many were cut. */
-export type RoadTraffic = { requests: number; blobBytes: number; cuts: number };
 
 /** A proxy process before an upstream. */
 export type Road = { readonly url: string; traffic(): Promise<RoadTraffic>; stop(): Promise<void> };

@@ -1,16 +1,16 @@
 import type { Config } from '../config/config.ts';
-import { BlobEndpoint } from '../http/blob-endpoint.ts';
-import { BufferPool } from '../http/buffer-pool.ts';
+import type { Gatekeeper } from '../http/access/gatekeeper.ts';
 import type { Exchange } from '../http/exchange.ts';
-import type { Gatekeeper } from '../http/gatekeeper.ts';
-import { ManifestEndpoint } from '../http/manifest-endpoint.ts';
-import { RegistryApi } from '../http/registry.ts';
+import { BlobEndpoint } from '../http/registry/blob-endpoint.ts';
+import { BufferPool } from '../http/registry/buffer-pool.ts';
+import { ManifestEndpoint } from '../http/registry/manifest-endpoint.ts';
+import { RegistryApi } from '../http/registry/registry-api.ts';
 import { BypassWatch } from '../policy/bypass-watch.ts';
 import { DeniedManifests } from '../policy/denied-manifest.ts';
-import { PullTimes } from '../pull/pull-times.ts';
+import { PullTimes } from '../pull/manifests/pull-times.ts';
 import type { Core, Surroundings } from './core.ts';
 import type { OnClose } from './lifetime.ts';
-import { openPrefetch } from './sync.ts';
+import { openPrefetch } from './open-sync.ts';
 
 /** Pooled send buffers, half a megabyte each: two for each of 20 clients; further ones send in smaller pieces. */
 const sendBuffers = 40;

@@ -1,17 +1,17 @@
 import type { Config } from '../config/config.ts';
-import { Authenticator } from '../http/authenticate.ts';
-import { Gatekeeper } from '../http/gatekeeper.ts';
+import { Authenticator } from '../http/access/authenticate.ts';
+import { Gatekeeper } from '../http/access/gatekeeper.ts';
 import { parseTag, type Reference } from '../oci/reference.ts';
 import { Access, type Grant } from '../policy/access.ts';
 import { HtpasswdFile } from '../policy/htpasswd.ts';
 import { LoginThrottle } from '../policy/login-throttle.ts';
 import { Passwords } from '../policy/passwords.ts';
 import { Tokens } from '../policy/tokens.ts';
-import { type MayPull, Passthrough } from '../pull/passthrough.ts';
-import { keyOf, type ResolvedRepository } from '../pull/registry.ts';
-import { askAboutLogin } from '../pull/upstream-logins.ts';
+import { askAboutLogin } from '../pull/asking/ask-login.ts';
+import { type MayPull, Passthrough } from '../pull/asking/client-logins.ts';
+import { keyOf, type ResolvedRepository } from '../pull/repository.ts';
+import { readOrMakeSecret } from '../store/disk/secret-file.ts';
 import type { Metadata } from '../store/metadata.ts';
-import { readOrMakeSecret } from '../store/secret-file.ts';
 import type { Core, Surroundings } from './core.ts';
 import type { OnClose } from './lifetime.ts';
 

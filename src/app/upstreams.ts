@@ -3,10 +3,10 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import { version } from '../lib/version.ts';
-import type { Registry } from '../pull/registry.ts';
-import { Bandwidth } from '../upstream/bandwidth.ts';
+import type { Registry } from '../pull/repository.ts';
 import { UpstreamClient } from '../upstream/client.ts';
-import { UpstreamHealth } from '../upstream/health.ts';
+import { UpstreamHealth } from '../upstream/health/health.ts';
+import { Bandwidth } from '../upstream/wire/bandwidth.ts';
 
 /** The registries of a configuration, each with the clients of its upstreams. */
 export function buildRegistries(

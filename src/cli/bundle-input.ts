@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { decompressed } from '../transfer/bundle-codec.ts';
-import { BundleError } from '../transfer/bundle-error.ts';
+import { BundleError } from '../transfer/bundle/bundle-error.ts';
+import { decompressed } from '../transfer/bundle/codec.ts';
 import {
   type BundlePart,
   checkNumbers,
@@ -13,7 +13,7 @@ import {
   partListName,
   partName,
   splitPartName,
-} from '../transfer/bundle-parts.ts';
+} from '../transfer/bundle/parts.ts';
 import { fileContent } from './file-content.ts';
 import { layoutArchive } from './layout-archive.ts';
 

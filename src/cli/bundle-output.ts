@@ -7,7 +7,7 @@ import {
   headLength,
   partListName,
   partName,
-} from '../transfer/bundle-parts.ts';
+} from '../transfer/bundle/parts.ts';
 
 /** Bytes that are gathered before they are written: memory sticks like large writes. */
 const writeSize = 4 * 1024 * 1024;

@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { BundleError } from '../transfer/bundle-error.ts';
-import { tarEnd, tarHead, tarPadding } from '../transfer/tar-write.ts';
+import { BundleError } from '../transfer/bundle/bundle-error.ts';
+import { tarEnd, tarHead, tarPadding } from '../transfer/bundle/tar-write.ts';
 import { fileContent } from './file-content.ts';
 
 /** What an image layout has beside its blobs, in the order in which an import wants to see it. */

@@ -1,18 +1,18 @@
 import { Command } from 'commander';
 import { version } from '../lib/version.ts';
-import { addCheck } from './check.ts';
-import { addExport } from './export.ts';
-import { addHashPassword } from './hash-password.ts';
-import { addHistory } from './history.ts';
-import { addImport } from './import.ts';
-import { addLock } from './lock.ts';
-import { addRollback } from './rollback.ts';
-import { addSchema } from './schema.ts';
-import { addServe } from './serve.ts';
-import { addStatus } from './status.ts';
-import { addSync } from './sync.ts';
-import { addVerify } from './verify.ts';
-import { addWarm } from './warm.ts';
+import { addCheck } from './commands/check.ts';
+import { addExport } from './commands/export.ts';
+import { addHashPassword } from './commands/hash-password.ts';
+import { addHistory } from './commands/history.ts';
+import { addImport } from './commands/import.ts';
+import { addLock } from './commands/lock.ts';
+import { addRollback } from './commands/rollback.ts';
+import { addSchema } from './commands/schema.ts';
+import { addServe } from './commands/serve.ts';
+import { addStatus } from './commands/status.ts';
+import { addSync } from './commands/sync.ts';
+import { addVerify } from './commands/verify.ts';
+import { addWarm } from './commands/warm.ts';
 
 /**
  * The command line. Exit codes: 0 done, 1 it failed or something differs, 2 wrong usage.

@@ -1,7 +1,7 @@
 import type * as z from 'zod';
-import { knownKeys } from './json-schema.ts';
 import type { ConfigPath, Finding } from './problems.ts';
-import { configSchema, type ParsedConfig } from './schema.ts';
+import { knownKeys } from './schema/json-schema.ts';
+import { configSchema, type ParsedConfig } from './schema/root-schema.ts';
 
 /** What the schema makes of a document: `parsed` is absent when there are findings. */
 export type SchemaResult = { readonly parsed?: ParsedConfig; readonly findings: readonly Finding[] };

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
-import { crossFieldFindings } from './checks.ts';
+import { crossFieldFindings } from './checks/checks.ts';
 import type { Config, PolicyRuleConfig } from './config.ts';
 import { type ConfigDocument, emptyDocument, readDocument } from './document.ts';
 import { applySchema } from './findings.ts';
 import { type FileOptions, type NamedFiles, readNamedFiles } from './named-files.ts';
 import { readOutboundProxy } from './outbound-proxy.ts';
 import { ConfigError, type ConfigPath, type ConfigProblem, type Finding, pathText } from './problems.ts';
-import type { ParsedConfig } from './schema.ts';
+import type { ParsedConfig } from './schema/root-schema.ts';
 import { type Environment, substitute } from './substitute.ts';
 import { toConfig } from './to-config.ts';
 

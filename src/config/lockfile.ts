@@ -1,8 +1,8 @@
 import { stringify } from 'yaml';
 import { type ConfigDocument, parseDocumentText } from './document.ts';
 import { ConfigError, type ConfigPath, type ConfigProblem, pathText } from './problems.ts';
-import { isRegistryHostText } from './scalars.ts';
-import { isDigestText } from './selectors.ts';
+import { isRegistryHostText } from './schema/scalars.ts';
+import { isDigestText } from './schema/selectors.ts';
 
 /** What a tag is locked to. */
 export type LockedTag = {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { readPasswordHash } from './account-scalars.ts';
-import { rawUpstreams } from './checks.ts';
+import { rawUpstreams } from './checks/checks.ts';
+import { readServerCertificate } from './checks/server-certificate.ts';
 import { type LockedImages, parseLockfile } from './lockfile.ts';
 import { ConfigError, type ConfigPath, errorCode, type Finding, pathText } from './problems.ts';
 import { isMap, mapAt } from './raw.ts';
-import { type Reading, refused } from './scalars.ts';
-import { readServerCertificate } from './server-certificate.ts';
+import { readPasswordHash } from './schema/account-scalars.ts';
+import { type Reading, refused } from './schema/scalars.ts';
 
 /** What stands in the files that a configuration names. */
 export type NamedFiles = {

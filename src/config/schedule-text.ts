@@ -1,4 +1,4 @@
-import { type Reading, refused } from './scalars.ts';
+import { type Reading, refused } from './schema/scalars.ts';
 
 /** One of the five fields: the numbers it may hold, and names that stand for some of them (from the least on). */
 type Field = { readonly min: number; readonly max: number; readonly names: readonly string[] };

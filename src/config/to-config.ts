@@ -13,7 +13,7 @@ import type {
 } from './config.ts';
 import type { NamedFiles } from './named-files.ts';
 import { pathText } from './problems.ts';
-import type { ParsedConfig } from './schema.ts';
+import type { ParsedConfig } from './schema/root-schema.ts';
 
 /** A checked document and what else a configuration is made of; `folder` is where relative paths begin. */
 export type Settings = {

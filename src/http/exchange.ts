@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CacheOutcome } from '../pull/registry.ts';
+import type { CacheOutcome } from '../pull/repository.ts';
 
 /** What the log line and the metrics of one request say; handlers fill it in as they learn it. */
 export type Facts = {

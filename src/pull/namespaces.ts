@@ -1,7 +1,7 @@
 import { OciError } from '../oci/errors.ts';
 import { isRegistryHost, parseRepositoryName } from '../oci/reference.ts';
 import type { Address } from '../oci/route.ts';
-import { ownHost, type Registry, type ResolvedRepository } from './registry.ts';
+import { ownHost, type Registry, type ResolvedRepository } from './repository.ts';
 
 /**
  * Finds which registry a request means. The list is closed: what a client names is looked up, never dialled.

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { OciError, type OciErrorCode } from '../oci/errors.ts';
 import { isDerivedTag, type Tag } from '../oci/reference.ts';
 import type { Metadata, RepositoryKey } from '../store/metadata.ts';
-import type { Registry } from './registry.ts';
+import type { Registry } from './repository.ts';
 
 /**
  * The error for something that is not stored where no upstream is asked.

@@ -4,15 +4,16 @@ import type { Log } from '../lib/log.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { manifestAccept } from '../oci/media-types.ts';
 import { type Reference, referenceText } from '../oci/reference.ts';
-import { UpstreamAuth } from './auth.ts';
-import { type CredentialSource, credentialSource } from './credentials.ts';
-import { type EgressRule, egressRule } from './egress.ts';
-import { UpstreamHealth } from './health.ts';
-import { listReferrers, listTags } from './listings.ts';
-import { manifestHeadType, manifestType } from './manifest-type.ts';
-import { type ClientLogin, mayPull } from './passthrough.ts';
-import { proxyFor } from './proxy-choice.ts';
-import { type ProbeOutcome, type Reading, RegistryRequests } from './registry-requests.ts';
+import { UpstreamAuth } from './auth/auth.ts';
+import { type CredentialSource, credentialSource } from './auth/credentials.ts';
+import { type EgressRule, egressRule } from './egress/egress.ts';
+import { proxyFor } from './egress/proxy-choice.ts';
+import { UpstreamHealth } from './health/health.ts';
+import { declaredLength, SmallHttp } from './http/small-http.ts';
+import { listReferrers, listTags } from './requests/all-pages.ts';
+import { manifestHeadType, manifestType } from './requests/manifest-type.ts';
+import { type ClientLogin, mayPull } from './requests/may-pull.ts';
+import { type ProbeOutcome, type Reading, RegistryRequests } from './requests/registry-requests.ts';
 import type {
   BlobRange,
   BlobTransfer,
@@ -22,9 +23,8 @@ import type {
   ReferrersBody,
   UpstreamResult,
 } from './result.ts';
-import { declaredLength, SmallHttp } from './small-http.ts';
 import { parseUpstreamUrl, type UpstreamOptions } from './upstream-options.ts';
-import type { WireRequest } from './wire.ts';
+import type { WireRequest } from './wire/messages.ts';
 
 /**
  * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it

@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import type { WireFailure, WireRequest } from './wire.ts';
+import type { WireFailure, WireRequest } from './wire/messages.ts';
 
 /** What a registry was asked for; the first argument of `observe` and a field of every {@link UpstreamError}. */
 export type UpstreamOp =

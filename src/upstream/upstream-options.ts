@@ -1,5 +1,5 @@
-import type { CredentialOptions } from './credentials.ts';
-import type { ProxyOptions } from './proxy-choice.ts';
+import type { CredentialOptions } from './auth/credentials.ts';
+import type { ProxyOptions } from './egress/proxy-choice.ts';
 
 /** One upstream of a registry, and at most one source of credentials for it. Times in milliseconds. */
 export type UpstreamOptions = CredentialOptions & {

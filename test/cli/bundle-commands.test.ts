@@ -5,12 +5,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { bundleRoutes } from '../../src/http/admin-bundle.ts';
-import { ControlServer } from '../../src/http/control-server.ts';
+import { bundleRoutes } from '../../src/http/admin/bundle-routes.ts';
+import { ControlServer } from '../../src/http/server/control-server.ts';
 import { silentLog } from '../../src/lib/log.ts';
-import { SocketFile } from '../../src/store/socket-file.ts';
+import { SocketFile } from '../../src/store/disk/socket-file.ts';
 import { makeImage, makeIndex, type TestImage } from '../helpers/image.ts';
-import { openSite, type Site, temporaryFolder } from '../transfer/bundle-scene.ts';
+import { openSite, type Site, temporaryFolder } from '../transfer/bundle/bundle-scene.ts';
 import { runCli } from './run-cli.ts';
 
 const name = 'docker.io/library/app:1.0';

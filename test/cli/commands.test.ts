@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../http/admin-scene.ts';
+import { digestOf } from '../http/admin/admin-scene.ts';
 import { commandScene } from './run-cli.ts';
 
 const lockedPython = `images:

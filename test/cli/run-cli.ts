@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { onTestFinished, vi } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
-import { adminRoutes } from '../../src/http/admin.ts';
-import { ControlServer } from '../../src/http/control-server.ts';
+import { adminRoutes } from '../../src/http/admin/admin.ts';
+import { ControlServer } from '../../src/http/server/control-server.ts';
 import { silentLog } from '../../src/lib/log.ts';
-import { SocketFile } from '../../src/store/socket-file.ts';
+import { SocketFile } from '../../src/store/disk/socket-file.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
-import { scriptedOperations } from '../http/admin-scene.ts';
+import { scriptedOperations } from '../http/admin/admin-scene.ts';
 
 /** What a command left behind. */
 export type CliResult = { readonly code: number | null; readonly stdout: string; readonly stderr: string };

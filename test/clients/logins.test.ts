@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, inject, test } from 'vitest';
-import { hashPassword } from '../../src/policy/hash-password.ts';
+import { hashPassword } from '../../src/policy/bcrypt-hash.ts';
 import { basicOf, hubLogin } from './client.ts';
 import type { ServerSettings } from './entrepot.ts';
 import { privateRegistry } from './images.ts';

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { configurationMarkdown, jsonSchemaText } from '../../src/config/json-schema.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatLockfile } from '../../src/config/lockfile.ts';
+import { configurationMarkdown, jsonSchemaText } from '../../src/config/schema/json-schema.ts';
 import { localhostTls } from '../upstream/tls-fixture.ts';
 import { folderWith } from './complaints.ts';
 

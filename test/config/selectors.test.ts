@@ -2,7 +2,12 @@ import fc from 'fast-check';
 import picomatch from 'picomatch';
 import { Range } from 'semver';
 import { describe, expect, test } from 'vitest';
-import { readDigest, readImageGlob, readSemverRange, readTagPattern } from '../../src/config/selectors.ts';
+import {
+  readDigest,
+  readImageGlob,
+  readSemverRange,
+  readTagPattern,
+} from '../../src/config/schema/selectors.ts';
 
 type Read = typeof readDigest;
 const message = (read: Read, text: string): string => {

@@ -21,6 +21,22 @@ export function readRoomTable(text: string): ReadonlyMap<string, Room> {
   return table;
 }
 
+/**
+ * Reads the table of rooms within rooms: for `room/folder`, and for a room whose own files have a rule, which folders of
+ * the same room it may import; `top` is the files directly in the room.
+ */
+export function readFolderTable(text: string): ReadonlyMap<string, readonly string[]> {
+  const heading = '| folder | what it is | of its room, sees |\n| --- | --- | --- |\n';
+  const [, after] = text.split(heading);
+  if (after === undefined) throw new Error('AGENTS.md has no table of rooms within rooms');
+  const table = new Map<string, readonly string[]>();
+  for (const line of after.slice(0, after.indexOf('\n\n')).split('\n')) {
+    const [, name = '', , sees = ''] = line.split('|');
+    table.set(name.replaceAll('`', '').trim(), listOf(sees));
+  }
+  return table;
+}
+
 function listOf(cell: string): readonly string[] {
   const list = cell.split(',').map((item) => item.trim());
   return list.length === 1 && list[0] === 'nothing' ? [] : list;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { OciError } from '../../src/oci/errors.ts';
 import { parseRoute } from '../../src/oci/route.ts';
 import { Namespaces } from '../../src/pull/namespaces.ts';
-import { imageName, type Registry } from '../../src/pull/registry.ts';
+import { imageName, type Registry } from '../../src/pull/repository.ts';
 import { digestText, nameComponent } from '../oci/arbitraries.ts';
 
 function registry(name: string): Registry {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { requireOnline } from '../../src/pull/offline.ts';
 import { makeIndex } from '../helpers/image.ts';
-import { byDigest, fresh, manifestScene, old, tagTtl, v1 } from './manifest-scene.ts';
+import { byDigest, fresh, manifestScene, old, tagTtl, v1 } from './manifests/manifest-scene.ts';
 import { bodyOf, scriptedUpstream, targetOf } from './scripted-upstream.ts';
 
 /** A tag that was pulled while there was a connection, and the same repository without one. */

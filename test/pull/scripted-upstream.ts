@@ -1,6 +1,6 @@
-import type { Registry, ResolvedRepository } from '../../src/pull/registry.ts';
+import type { Registry, ResolvedRepository } from '../../src/pull/repository.ts';
 import type { UpstreamClient } from '../../src/upstream/client.ts';
-import { UpstreamHealth } from '../../src/upstream/health.ts';
+import { UpstreamHealth } from '../../src/upstream/health/health.ts';
 import {
   type ManifestBody,
   type ManifestHead,
@@ -10,7 +10,7 @@ import {
 } from '../../src/upstream/result.ts';
 import type { TestManifest } from '../helpers/image.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
-import { mustKey } from '../store/contract-metadata.ts';
+import { mustKey } from '../store/sqlite/contract-metadata.ts';
 
 /** What an upstream may be asked, as `operation reference`. */
 export type Answers = Partial<

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { connectAdmin } from '../../src/cli/admin-client.ts';
+import { connectAdmin } from '../../src/cli/admin/admin-client.ts';
 import { neverAborted } from '../../src/lib/abort.ts';
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import { blobPath, manifestPath, mustGet, repository, settled } from '../helpers/cold-layer.ts';

@@ -1,6 +1,6 @@
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
-import { Fills } from '../../src/pull/fills.ts';
-import { FillFiles } from '../../src/store/fill-files.ts';
+import { Fills } from '../../src/pull/blobs/fills.ts';
+import { FillFiles } from '../../src/store/disk/fill-files.ts';
 import { blobPath, coldLayer, repository } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { makeGate, within } from '../helpers/gate.ts';

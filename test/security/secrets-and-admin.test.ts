@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import { adminRoutes } from '../../src/http/admin.ts';
+import { adminRoutes } from '../../src/http/admin/admin.ts';
 import { BcryptThread } from '../../src/policy/bcrypt-thread.ts';
 import { captureLog } from '../helpers/capture-log.ts';
 import { manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
@@ -12,7 +12,7 @@ import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeImage } from '../helpers/image.ts';
 import { ociError, outcome, request } from '../helpers/request.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
-import { scriptedOperations } from '../http/admin-scene.ts';
+import { scriptedOperations } from '../http/admin/admin-scene.ts';
 import { basic, pulling, usersWith } from './users.ts';
 
 const image = makeImage();

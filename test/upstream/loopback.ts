@@ -3,7 +3,7 @@ import https from 'node:https';
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import tls from 'node:tls';
 import { onTestFinished } from 'vitest';
-import type { BodySink, WireRequest, WireResponseHead } from '../../src/upstream/wire.ts';
+import type { BodySink, WireRequest, WireResponseHead } from '../../src/upstream/wire/messages.ts';
 
 /** A key and its certificate. */
 export type TlsPair = { readonly key: string; readonly cert: string };

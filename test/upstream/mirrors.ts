@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/lib/clock.ts';
-import { UpstreamHealth } from '../../src/upstream/health.ts';
-import { rankForBytes } from '../../src/upstream/ranking.ts';
+import { UpstreamHealth } from '../../src/upstream/health/health.ts';
+import { rankForBytes } from '../../src/upstream/health/ranking.ts';
 import { type ManualClock, makeManualClock } from '../helpers/manual-clock.ts';
 
 /** A repeatable stream of numbers from 0 to below 1 (mulberry32). */

@@ -4,11 +4,12 @@ import type { Clock } from '../../src/lib/clock.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { acceptBody } from '../../src/upstream/accept-body.ts';
 import { UpstreamClient } from '../../src/upstream/client.ts';
 import type { BodyHop } from '../../src/upstream/result.ts';
 import type { UpstreamOptions } from '../../src/upstream/upstream-options.ts';
-import { Wire, type WireRequest } from '../../src/upstream/wire.ts';
+import { acceptBody } from '../../src/upstream/wire/accept-body.ts';
+import type { WireRequest } from '../../src/upstream/wire/messages.ts';
+import { Wire } from '../../src/upstream/wire/wire.ts';
 
 /** A signal that never aborts. */
 export const never = new AbortController().signal;

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { acceptBody } from '../../src/upstream/accept-body.ts';
-import { manifestType } from '../../src/upstream/manifest-type.ts';
-import { nextPage } from '../../src/upstream/next-page.ts';
-import { proxyFor } from '../../src/upstream/proxy-choice.ts';
-import { judgeRedirect } from '../../src/upstream/redirect.ts';
-import { parseRetryAfter } from '../../src/upstream/retry-after.ts';
+import { proxyFor } from '../../src/upstream/egress/proxy-choice.ts';
+import { parseRetryAfter } from '../../src/upstream/http/retry-after.ts';
+import { manifestType } from '../../src/upstream/requests/manifest-type.ts';
+import { nextPage } from '../../src/upstream/requests/next-page.ts';
+import { judgeRedirect } from '../../src/upstream/requests/redirect.ts';
 import { parseUpstreamUrl } from '../../src/upstream/upstream-options.ts';
+import { acceptBody } from '../../src/upstream/wire/accept-body.ts';
 
 describe('acceptBody', () => {
   const judge = (status: number, length: number | undefined, range: string | undefined, offset: number) => {

@@ -1,0 +1,108 @@
+import type { Config, SyncConfig } from '../config/config.ts';
+import { delay } from '../lib/abort.ts';
+import { parseImageName } from '../oci/image-name.ts';
+import { Prefetch } from '../pull/blobs/prefetch.ts';
+import type { Registry } from '../pull/repository.ts';
+import { SyncSchedule } from '../transfer/sync/schedule.ts';
+import { Sync } from '../transfer/sync/sync-entries.ts';
+import type { SyncEntry } from '../transfer/sync/sync-entry.ts';
+import type { Core, Surroundings } from './core.ts';
+import type { OnClose } from './lifetime.ts';
+
+/** Most downloads that are begun ahead of those that clients ask for. */
+const mostPrefetched = 16;
+
+/** Builds what keeps the images of a configuration up to date; nothing runs before it is asked to. */
+export function openSync(
+  config: Config,
+  { metrics, metadata, registries, listings, admission, warm }: Core,
+  { log, clock }: Surroundings,
+  onClose: OnClose,
+): Sync {
+  const runs = metrics.counter('entrepot_sync_runs_total', 'Runs of scheduled images, by how they ended.', [
+    'image',
+    'result',
+  ]);
+  const tags = metrics.counter('entrepot_sync_tags_total', 'Tags that were synced, by what became of them.', [
+    'image',
+    'result',
+  ]);
+  const sync = new Sync(
+    {
+      metadata,
+      listings,
+      admission,
+      warm,
+      clock,
+      log,
+      wait: delay,
+      ended: (image, { added, moved, unchanged, failed, stopped }) => {
+        const result = failed.length > 0 ? 'failed' : stopped === undefined ? 'ok' : 'stopped';
+        runs({ image, result });
+        for (const [became, { length }] of Object.entries({ added, moved, unchanged, failed })) {
+          tags({ image, result: became }, length);
+        }
+      },
+    },
+    { entries: config.sync.map((entry) => syncEntry(entry, config, registries)) },
+  );
+  onClose(() => sync.close());
+  metrics.gauge('entrepot_sync_active', 'Runs of scheduled images under way.', () => sync.active);
+  return sync;
+}
+
+/** Begins to run what is scheduled; nothing is where no upstream is asked. */
+export async function startSyncSchedule(
+  { offline }: Config,
+  sync: Sync,
+  { log, clock, random }: Surroundings,
+  onClose: OnClose,
+): Promise<void> {
+  if (sync.entries.length === 0) return;
+  if (offline) {
+    log.info({ entries: sync.entries.length }, 'offline: nothing is synced');
+    return;
+  }
+  const schedule = new SyncSchedule({ sync, clock, random, log });
+  onClose(() => schedule.close());
+  await schedule.start();
+}
+
+/** Builds what fetches layers ahead; `undefined` where that is switched off. */
+export function openPrefetch(
+  { prefetch, offline, limits }: Config,
+  { metrics, blobs }: Core,
+  { log, clock }: Surroundings,
+  onClose: OnClose,
+): Prefetch | undefined {
+  if (!prefetch || offline) return undefined;
+  const count = metrics.counter(
+    'entrepot_prefetched_total',
+    'Blobs that a pulled manifest named and that were not here, by what became of them.',
+    ['result'],
+  );
+  const most = Math.min(mostPrefetched, Math.floor(limits.connections / 4));
+  const made = new Prefetch({ blobs, clock, log, ended: (result) => count({ result }) }, { most });
+  onClose(() => made.close());
+  return made;
+}
+
+function syncEntry(
+  { image, tags, semver, newest, platforms = [], ...entry }: SyncConfig,
+  { defaultRegistry }: Config,
+  registries: readonly Registry[],
+): SyncEntry {
+  const names = registries.map(({ name }) => name);
+  const name = parseImageName(image, defaultRegistry, names);
+  const registry = registries.find((each) => each.name === name?.registry);
+  if (name === undefined || registry === undefined) throw new Error(`sync: ${image} is no image`);
+  return {
+    target: { registry, repository: name.repository },
+    selection: { tags, semver, newest },
+    platforms,
+    schedule: entry.schedule,
+    jitter: entry.jitter,
+    maxBandwidth: entry.maxBandwidth,
+    requests: entry.requests,
+  };
+}

@@ -1,0 +1,183 @@
+import type { Context, Hono } from 'hono';
+import { eventStream } from '../../lib/event-stream.ts';
+import type { Log } from '../../lib/log.ts';
+import { OciError } from '../../oci/errors.ts';
+import { isPlatformText } from '../../oci/platform.ts';
+import { BundleError } from '../../transfer/bundle/bundle-error.ts';
+import { parseReceipt } from '../../transfer/bundle/receipt.ts';
+import { readVerifyKey } from '../../transfer/bundle/signature.ts';
+import {
+  type Export,
+  type ExportPlan,
+  type ExportRequest,
+  planSummary,
+} from '../../transfer/export/exporter.ts';
+import type { Images } from '../../transfer/images/images.ts';
+import type { ImportEvent } from '../../transfer/import/import-events.ts';
+import type { Import } from '../../transfer/import/importer.ts';
+import { statuses } from '../respond.ts';
+import { imageOf, invalid, objectOf, stringsOf } from './input.ts';
+import { type AdminOptions, adminRouter, permit } from './router.ts';
+
+/** What the routes work with. */
+type BundleDeps = {
+  readonly images: Images;
+  readonly exporter: Export;
+  readonly importer: Import;
+  readonly log: Log;
+};
+
+/** Images that one request may name. */
+const mostImages = 10_000;
+
+/** Bytes of an export request: the receipt of a site of a million blobs. */
+const largestRequest = 128 * 1024 * 1024;
+
+/**
+ * The part of the admin API that carries images out and in: `POST /export/plan` says what a bundle would hold,
+ * `POST /export` answers with its bytes, `POST /import` takes an uncompressed tar archive as its body and answers with
+ * one event a line, the last of which is `done` or `failed`. All of it takes the right to the whole server.
+ */
+export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
+  const { exporter, importer, log } = deps;
+  const { app, route } = adminRouter({ log }, options);
+
+  const plan = async (c: Context, signal: AbortSignal): Promise<ExportPlan> => {
+    const request = exportRequest(await largeJson(c), deps.images, options);
+    return exporter.plan(request, signal).catch((error: unknown) => {
+      throw error instanceof BundleError
+        ? new OciError('MANIFEST_UNKNOWN', error.message, { cause: error })
+        : error;
+    });
+  };
+
+  // Who may not do it need not wait until a long request was read.
+  route('POST', '/export/plan', (c, signal) => ({
+    images: [],
+    run: async () => planSummary(await plan(c, signal)),
+  }));
+
+  app.on('POST', '/api/v1/export', async (c) => {
+    await permit(c, undefined, options);
+    const { signal } = c.req.raw;
+    const planned = await plan(c, signal);
+    log.info({ images: planned.contents.images.length, bytes: planned.size }, 'export');
+    return new Response(ReadableStream.from(told(exporter.bytes(planned, signal), log)), {
+      status: statuses.ok,
+      headers: {
+        'Content-Type': 'application/x-tar',
+        'Content-Length': String(planned.size),
+        'Cache-Control': 'no-store',
+      },
+    });
+  });
+
+  route('POST', '/import', (c, signal) => {
+    const { name, verifyKey } = stringsOf(c.req.query(), [], ['name', 'verifyKey']);
+    if (!/^application\/x-tar\s*(?:;|$)/i.test(c.req.header('content-type') ?? '')) {
+      throw invalid('the request body must be declared as Content-Type: application/x-tar');
+    }
+    const request = {
+      name: name === undefined ? undefined : imageOf(name, options),
+      verifyKey: verifyKey === undefined ? undefined : keyOf(verifyKey),
+    };
+    const archive = c.req.raw.body;
+    if (archive === null) throw invalid('the request body must be a tar archive');
+    return {
+      images: [],
+      stream: () =>
+        eventStream<ImportEvent>(async (emit, own) => {
+          emit(await imported(importer.run(piecesOf(archive), request, emit, own), log));
+          // Who is still sending would meet a closed connection, and not read the answer.
+          for await (const _ of piecesOf(archive)) own.throwIfAborted();
+        }, signal),
+    };
+  });
+  return app;
+}
+
+/** What is left of a body: whoever leaves it before its end does not end it. */
+function piecesOf(body: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => body.values({ preventCancel: true }) };
+}
+
+/** How an import ended: what is wrong with the archive is the user's to know, the rest is for the log. */
+async function imported(run: ReturnType<Import['run']>, log: Log): Promise<ImportEvent> {
+  try {
+    const summary = await run;
+    const { stored, present, bytes } = summary;
+    const images = summary.images.map(({ image, digest }) => `${image}@${digest}`);
+    log.info({ images, stored, present, bytes, signedBy: summary.signedBy }, 'imported');
+    return { kind: 'done', ...summary };
+  } catch (error) {
+    if (!(error instanceof BundleError)) throw error;
+    log.warn({ code: error.code, cause: error.message }, 'import failed');
+    return { kind: 'failed', code: error.code, message: error.message };
+  }
+}
+
+/** The status has been sent: the client sees the archive break off, and the log says why. */
+async function* told(
+  pieces: AsyncIterable<Uint8Array>,
+  log: Log,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    log.error({ cause: error instanceof Error ? error.message : String(error) }, 'export failed');
+    throw error;
+  }
+}
+
+function exportRequest(value: unknown, images: Images, options: AdminOptions): ExportRequest {
+  const body = objectOf(value, ['images', 'platforms', 'since']);
+  const { since } = body;
+  const receipt = since === undefined ? undefined : parseReceipt(since);
+  if (since !== undefined && receipt === undefined) {
+    throw invalid('since is no receipt that an import has written, or it was changed');
+  }
+  const platforms = textsOf('platforms', body['platforms'] ?? []);
+  const wrong = platforms.find((text) => !isPlatformText(text));
+  if (wrong !== undefined) {
+    throw invalid(`${JSON.stringify(wrong.slice(0, 120))} is no platform: write it as linux/amd64`);
+  }
+  if (body['images'] === 'all') return { images: 'all', platforms, since: receipt };
+  const names = textsOf('images', body['images']);
+  if (names.length === 0) throw invalid('images must name at least one');
+  const targets = [...new Set(names)].map((text) => images.find(imageOf(text, options)));
+  return { images: targets, platforms, since: receipt };
+}
+
+function textsOf(what: string, value: unknown): readonly string[] {
+  if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) {
+    throw invalid(`${what} must be a list of texts`);
+  }
+  if (value.length > mostImages) throw invalid(`${what}: at most ${mostImages} may be given`);
+  return value;
+}
+
+function keyOf(text: string) {
+  try {
+    return readVerifyKey(text);
+  } catch (error) {
+    throw invalid(`verifyKey: ${(error as Error).message}`, error);
+  }
+}
+
+async function largeJson(c: Context): Promise<unknown> {
+  if (!/^application\/json\s*(?:;|$)/i.test(c.req.header('content-type') ?? '')) {
+    throw invalid('the request body must be declared as Content-Type: application/json');
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    length += chunk.length;
+    if (length > largestRequest) throw new OciError('SIZE_INVALID', 'the receipt is too large');
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+  } catch (cause) {
+    throw invalid('the request body is not JSON', cause);
+  }
+}

@@ -1,0 +1,125 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Context, Hono } from 'hono';
+import type { Log } from '../../lib/log.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { RepositoryName } from '../../oci/reference.ts';
+import { beginExchange, type Exchange } from '../exchange.ts';
+import { errorResponse } from '../respond.ts';
+import { invalid, type NameOptions } from './input.ts';
+import { ndjsonResponse } from './ndjson.ts';
+
+/** A repository of a registry; whether that registry is configured is for the operation to say. */
+export type AdminRepository = { readonly registry: string; readonly repository: RepositoryName };
+
+/** How names are read, and who may ask. */
+export type AdminOptions = NameOptions & {
+  /**
+   * Says no by throwing an `OciError`; it may set response headers (a challenge) on `exchange.outgoing` before. `image`
+   * is the one that is steered (`registry/repository`), `undefined` for the server as a whole. Absent on the control
+   * socket only, whose file is the permission.
+   */
+  readonly authorize?: (exchange: Exchange, image: string | undefined) => Promise<void> | void;
+};
+
+/**
+ * A request that was read: which images it is about (none: the server as a whole), and how it is done. What `stream`
+ * gives is sent line by line.
+ */
+export type AdminTask = { readonly images: readonly AdminRepository[] } & (
+  | { readonly run: () => Promise<object> }
+  | { readonly stream: () => AsyncIterable<object> }
+);
+
+/** Reads a request, without doing anything yet. */
+export type AdminReader = (c: Context, signal: AbortSignal) => Promise<AdminTask> | AdminTask;
+
+/** Where admin routes are added. */
+export type AdminRouter = {
+  readonly app: Hono;
+  /** Adds a route below `/api/v1`: what it is asked for is read, then permitted for each image it is about, then done. */
+  route(method: 'GET' | 'POST' | 'DELETE', path: string, read: AdminReader): void;
+};
+
+/** Bytes of a request body: some ten thousand image names. */
+const largestBody = 1024 * 1024;
+
+/** What the HTTP adapter hands over beside the request; absent when a request is handed in without a connection. */
+type Connection = { incoming?: IncomingMessage; outgoing?: ServerResponse } | undefined;
+
+/** Makes an empty router of the admin API, whose errors are OCI error bodies. */
+export function adminRouter({ log }: { log: Log }, options: AdminOptions): AdminRouter {
+  const app = new Hono();
+  const known = (error: unknown, path: string): OciError => {
+    if (error instanceof OciError) return error;
+    log.error({ path, cause: error instanceof Error ? error.stack : String(error) }, 'admin request failed');
+    return new OciError('UNKNOWN', 'the server failed; its log says why', { cause: error });
+  };
+  app.onError((error, c) => errorResponse(known(error, c.req.path), c.req.method));
+  return {
+    app,
+    route: (method, path, read) => {
+      app.on(method, `/api/v1${path}`, async (c) => {
+        const task = await read(c, c.req.raw.signal);
+        const images = new Set(task.images.map(imageText));
+        for (const image of images) await permit(c, image, options);
+        if (images.size === 0) await permit(c, undefined, options);
+        if ('run' in task) return c.json(await task.run());
+        return ndjsonResponse(task.stream(), (error) => known(error, c.req.path));
+      });
+    },
+  };
+}
+
+/** Several parts of an API as one; a part whose last route takes everything comes last. */
+export function joinRoutes(...parts: readonly Hono[]): Hono {
+  const app = new Hono();
+  for (const part of parts) app.route('/', part);
+  return app;
+}
+
+/** Lets pass who may ask; as `AdminOptions.authorize`. */
+export function permit(
+  c: Context,
+  image: string | undefined,
+  { authorize }: AdminOptions,
+): Promise<void> | void {
+  return authorize?.(exchangeOf(c), image);
+}
+
+/**
+ * The body as a JSON value, bounded whether or not its length was declared. It must be declared as JSON, which no web
+ * page can send across origins without asking first.
+ * @throws OciError `NAME_INVALID` or `SIZE_INVALID`
+ */
+export async function jsonBody(c: Context): Promise<unknown> {
+  const type = c.req.header('content-type') ?? '';
+  if (!/^application\/json\s*(?:;|$)/i.test(type)) {
+    throw invalid('the request body must be declared as Content-Type: application/json');
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    length += chunk.length;
+    if (length > largestBody)
+      throw new OciError('SIZE_INVALID', `the request body is over ${largestBody} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+  } catch (cause) {
+    throw invalid('the request body is not JSON', cause);
+  }
+}
+
+/** `registry/repository`. */
+export function imageText({ registry, repository }: AdminRepository): string {
+  return `${registry}/${repository}`;
+}
+
+function exchangeOf(c: Context): Exchange {
+  const { incoming, outgoing } = (c.env as Connection) ?? {};
+  if (incoming === undefined || outgoing === undefined) {
+    throw new OciError('DENIED', 'who asks is not known without a connection');
+  }
+  return beginExchange(incoming, outgoing);
+}

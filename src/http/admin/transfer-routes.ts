@@ -1,0 +1,120 @@
+import type { Hono } from 'hono';
+import { eventStream } from '../../lib/event-stream.ts';
+import type { Log } from '../../lib/log.ts';
+import type { ImageName } from '../../oci/image-name.ts';
+import { isPlatformText } from '../../oci/platform.ts';
+import type { ImageStatus, Status } from '../../transfer/images/image-status.ts';
+import type { Images } from '../../transfer/images/images.ts';
+import type { Verify, VerifyEvent } from '../../transfer/images/scrub.ts';
+import type { WarmEvent } from '../../transfer/warm/warm-events.ts';
+import type { Warm } from '../../transfer/warm/warm-images.ts';
+import { imageOf, invalid, type NameOptions, objectOf, stringsOf } from './input.ts';
+import { type AdminOptions, adminRouter, jsonBody } from './router.ts';
+
+/** What the routes work with. */
+type TransferDeps = {
+  readonly images: Images;
+  readonly warm: Warm;
+  readonly status: Status;
+  readonly verify: Verify;
+  readonly log: Log;
+};
+
+/** Images that one request may name. */
+const mostImages = 10_000;
+
+/** Platforms that one request may name. */
+const mostPlatforms = 50;
+
+/**
+ * The part of the admin API that fetches ahead and looks at what is there: `POST /warm`, `GET /images?image=NAME`
+ * (or `/images/NAME`), `POST /verify`.
+ * Long work answers with one event a line, the last of which is `done`, or the failure that ended it.
+ */
+export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono {
+  const { images, warm, status, verify, log } = deps;
+  const { app, route } = adminRouter({ log }, options);
+
+  const look = (image: string, platform: readonly string[] = []) => {
+    const name = imageOf(image, options);
+    const platforms = platformsOf(platform.flatMap((text) => text.split(',')));
+    return {
+      images: [name],
+      run: async () => shownStatus(await status.of(images.find(name), platforms)),
+    };
+  };
+  route('GET', '/images', (c) => {
+    const { image } = stringsOf(c.req.query(), ['image'], ['platform']);
+    return look(image, c.req.queries('platform'));
+  });
+  route('GET', '/images/:image{.+}', (c) => {
+    stringsOf(c.req.query(), [], ['platform']);
+    return look(c.req.param('image') ?? '', c.req.queries('platform'));
+  });
+
+  route('POST', '/warm', async (c, signal) => {
+    const body = objectOf(await jsonBody(c), ['images', 'platforms', 'referrers']);
+    const names = imagesOf(body['images'], options);
+    const platforms = platformsOf(body['platforms'] ?? []);
+    const { referrers = true } = body;
+    if (typeof referrers !== 'boolean') throw invalid('referrers must be true or false');
+    return {
+      images: names,
+      stream: () =>
+        eventStream<WarmEvent>(
+          async (emit, own) => {
+            await warm.all(names, { platforms, referrers }, emit, own);
+          },
+          signal,
+          (event) => event.kind === 'blob' && event.state === 'arriving',
+        ),
+    };
+  });
+
+  route('POST', '/verify', async (c, signal) => {
+    const { rate = 0 } = objectOf(await jsonBody(c), ['rate']);
+    if (typeof rate !== 'number' || !Number.isSafeInteger(rate) || rate < 0) {
+      throw invalid('rate must be a whole number of bytes per second, 0 for no limit');
+    }
+    return {
+      images: [],
+      stream: () =>
+        eventStream<VerifyEvent>(
+          async (emit, own) => {
+            await verify.run({ rate }, emit, own);
+          },
+          signal,
+          (event) => event.kind === 'progress',
+        ),
+    };
+  });
+  return app;
+}
+
+/** Times as people and programs read them alike. */
+function shownStatus({ storedAt, ...status }: ImageStatus): object {
+  return { ...status, storedAt: storedAt === undefined ? undefined : new Date(storedAt).toISOString() };
+}
+
+function imagesOf(value: unknown, options: NameOptions): readonly ImageName[] {
+  const names = textsOf('images', value, mostImages).map((text) => imageOf(text, options));
+  if (names.length === 0) throw invalid('images must name at least one');
+  return [...new Map(names.map((name) => [JSON.stringify(name), name])).values()];
+}
+
+function platformsOf(value: unknown): readonly string[] {
+  const texts = textsOf('platform', value, mostPlatforms);
+  const wrong = texts.find((text) => !isPlatformText(text));
+  if (wrong !== undefined) {
+    throw invalid(`${JSON.stringify(wrong.slice(0, 120))} is no platform: write it as linux/amd64`);
+  }
+  return [...new Set(texts)];
+}
+
+function textsOf(what: string, value: unknown, most: number): readonly string[] {
+  if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) {
+    throw invalid(`${what} must be a list of texts`);
+  }
+  if (value.length > most) throw invalid(`${what}: at most ${most} may be given`);
+  return value;
+}

@@ -1,0 +1,124 @@
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { parseRange, resolveRange } from '../../oci/range.ts';
+import type { PullBlobs } from '../../pull/blobs/blobs.ts';
+import type { BlobContent } from '../../pull/fill/content.ts';
+import type { ResolvedRepository } from '../../pull/repository.ts';
+import { type Exchange, header } from '../exchange.ts';
+import { type Headers, sendBlobHead, sendNotModified, serverTiming } from '../respond.ts';
+import type { BufferPool } from './buffer-pool.ts';
+import { etagOf, noneMatch, rangeInForce } from './conditions.ts';
+import { layOutMultipart } from './multipart.ts';
+import { type BodyPiece, sendBody } from './send-body.ts';
+
+const contentType = 'application/octet-stream';
+
+/** Serves blobs: whole or in ranges, from disk or from a fill under way, the same to the client. */
+export class BlobEndpoint {
+  readonly #blobs: PullBlobs;
+  readonly #pool: BufferPool;
+  readonly #stall: number;
+
+  /** @param options.writeStallTimeout milliseconds after which a client that takes no byte is cut off */
+  constructor(deps: { blobs: PullBlobs; pool: BufferPool }, options: { writeStallTimeout: number }) {
+    this.#blobs = deps.blobs;
+    this.#pool = deps.pool;
+    this.#stall = options.writeStallTimeout;
+  }
+
+  /**
+   * Answers a GET or HEAD of a blob.
+   * @throws OciError before the first byte; afterwards a failure breaks the connection
+   */
+  async send(exchange: Exchange, target: ResolvedRepository, digest: Digest, extra: Headers): Promise<void> {
+    const { incoming, outgoing, facts, signal } = exchange;
+    const etag = etagOf(digest);
+    const headers = {
+      'Content-Type': contentType,
+      'Docker-Content-Digest': digest,
+      ETag: etag,
+      'Accept-Ranges': 'bytes',
+      'Cache-Control': 'max-age=31536000, immutable',
+      ...extra,
+    };
+    const head = incoming.method === 'HEAD';
+    if (head || noneMatch(header(incoming, 'if-none-match'), etag)) {
+      const { size, outcome } = await this.#blobs.stat(target, digest, signal);
+      facts.outcome = outcome;
+      const described = { ...headers, 'X-Cache': outcome };
+      if (noneMatch(header(incoming, 'if-none-match'), etag)) sendNotModified(outgoing, described);
+      else sendBlobHeadOnly(exchange, size, described);
+      return;
+    }
+    const content = await this.#blobs.open(target, digest, signal);
+    try {
+      facts.outcome = content.outcome;
+      await this.#sendContent(exchange, content, etag, headers);
+    } finally {
+      facts.upstream = content.upstream;
+      facts.upstreams = content.origin?.upstreams;
+      facts.because ??= content.origin?.because;
+      await content.close();
+    }
+  }
+
+  async #sendContent(
+    exchange: Exchange,
+    content: BlobContent,
+    etag: string,
+    headers: Headers,
+  ): Promise<void> {
+    const { incoming, outgoing, facts, signal } = exchange;
+    const { size } = content;
+    const asked = rangeInForce(header(incoming, 'range'), header(incoming, 'if-range'), etag);
+    const resolved = resolveRange(parseRange(asked), size);
+    let pieces: readonly BodyPiece[];
+    let shape: Parameters<typeof sendBlobHead>[2];
+    switch (resolved.kind) {
+      case 'unsatisfiable':
+        throw new OciError('RANGE_INVALID', `the range lies outside the blob's ${size} bytes`, {
+          detail: { size },
+        });
+      case 'full':
+        pieces = [{ kind: 'range', range: { start: 0, end: size } }];
+        shape = { kind: 'full' };
+        break;
+      case 'single':
+        pieces = [{ kind: 'range', range: resolved.range }];
+        shape = resolved;
+        break;
+      case 'multiple': {
+        const multipart = layOutMultipart(resolved.ranges, size, contentType);
+        pieces = multipart.pieces;
+        shape = { kind: 'multiple', type: multipart.type, length: multipart.length };
+        break;
+      }
+      default:
+        resolved satisfies never;
+        return;
+    }
+    const begin = () => {
+      const described = {
+        ...headers,
+        'X-Cache': content.outcome,
+        'X-Upstream': content.upstream,
+        'Server-Timing': serverTiming(exchange.startedAt, content.outcome, content.firstByteMs),
+      };
+      sendBlobHead(outgoing, size, shape, described);
+    };
+    const sent = (bytes: number) => {
+      facts.bytes += bytes;
+    };
+    await sendBody({ outgoing, content, pool: this.#pool }, pieces, begin, {
+      stall: this.#stall,
+      signal,
+      sent,
+    });
+  }
+}
+
+/** The head alone: its `Content-Length` is the blob's, though no byte follows. */
+function sendBlobHeadOnly({ outgoing }: Exchange, size: number, headers: Headers): void {
+  sendBlobHead(outgoing, size, { kind: 'full' }, headers);
+  outgoing.end();
+}

@@ -1,0 +1,161 @@
+import type { Digest } from '../../oci/digest.ts';
+import type { UpstreamClient } from '../../upstream/client.ts';
+import { UpstreamError } from '../../upstream/result.ts';
+import type { Refusal } from '../asking/outcomes.ts';
+import type { FillProgress } from '../threads/fill-progress.ts';
+import type { FillSlot } from '../threads/fill-workers.ts';
+
+/** How a lane ended: where it came to, and why it did not come to its stop, if so. */
+export type LaneEnd = {
+  readonly position: number;
+  readonly refusal: Refusal | undefined;
+  /** The answer ended in order, though nobody had said where: the blob ends here. */
+  readonly complete: boolean;
+};
+
+/** What a lane is to fetch. */
+export type LaneOrder = {
+  readonly slot: number;
+  readonly upstream: UpstreamClient;
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly start: number;
+  /** `undefined`: to the end of the blob. */
+  readonly end: number | undefined;
+  readonly maySkip: boolean;
+  /** What is expected of the upstream until there is something to measure, in bytes a second. */
+  readonly expectedRate: number;
+  readonly budgets: readonly SharedArrayBuffer[];
+  /** Whether it is held back on purpose: its speed says nothing about the upstream. */
+  readonly paced: boolean;
+};
+
+/** Milliseconds over which a lane's rate is measured anew. */
+const measuring = 250;
+
+/** One connection of a fill, from its request to its end. */
+export class LaneRun {
+  readonly order: LaneOrder;
+  readonly startedAt: number;
+  readonly ended: Promise<LaneEnd>;
+  readonly #progress: FillProgress;
+  readonly #abort = new AbortController();
+  #begunAt: number | undefined;
+  #rate: number;
+  #slowSince: number | undefined;
+  #measured: { at: number; position: number };
+
+  /**
+   * @param deps.now milliseconds, monotonic
+   * @param begun called when the body begins, with the blob's size where that is declared
+   */
+  constructor(
+    deps: { slot: FillSlot; progress: FillProgress; now: () => number },
+    order: LaneOrder,
+    begun: (lane: LaneRun, total: number | undefined) => void,
+    signal: AbortSignal,
+  ) {
+    this.order = order;
+    this.#progress = deps.progress;
+    this.startedAt = deps.now();
+    this.#rate = order.expectedRate;
+    this.#measured = { at: this.startedAt, position: order.start };
+    this.ended = this.#run(deps, begun, signal);
+  }
+
+  /** When its body began, on the clock of `deps.now`. */
+  get begunAt(): number | undefined {
+    return this.#begunAt;
+  }
+
+  get position(): number {
+    return this.#progress.position(this.order.slot);
+  }
+
+  get stop(): number {
+    return this.#progress.stop(this.order.slot);
+  }
+
+  /** Bytes a second, lately. */
+  get rate(): number {
+    return this.#rate;
+  }
+
+  /** Milliseconds for which it has been slower than `floor` bytes a second. */
+  slowFor(now: number): number {
+    return this.#slowSince === undefined ? 0 : now - this.#slowSince;
+  }
+
+  /** Measures, if it is time to. */
+  measure(now: number, floor: number): void {
+    const elapsed = now - this.#measured.at;
+    if (this.#begunAt === undefined || elapsed < measuring) return;
+    const { position } = this;
+    const rate = ((position - this.#measured.position) * 1000) / elapsed;
+    this.#rate = (this.#rate + 2 * rate) / 3;
+    this.#measured = { at: now, position };
+    if (rate >= floor) this.#slowSince = undefined;
+    else this.#slowSince ??= now - elapsed;
+  }
+
+  /** Whether it was told to end. */
+  get cancelled(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** Ends it where it is. */
+  cancel(): void {
+    this.#abort.abort(new Error('another connection does this'));
+  }
+
+  async #run(
+    { slot, now }: { slot: FillSlot; now: () => number },
+    begun: (lane: LaneRun, total: number | undefined) => void,
+    signal: AbortSignal,
+  ): Promise<LaneEnd> {
+    const { upstream, repository, digest, start, end, maySkip, budgets, paced } = this.order;
+    const pass = upstream.health.admit();
+    const transfer = upstream.health.began((end ?? this.stop) - start);
+    const own = AbortSignal.any([signal, this.#abort.signal]);
+    try {
+      const result = await upstream.getBlob(
+        repository,
+        digest,
+        { start, end },
+        (request, _range, hopSignal) => {
+          return slot.hop(
+            { slot: this.order.slot, request, start, maySkip, budgets },
+            (total, headers) => {
+              if (request.url.startsWith(`${upstream.origin}/`)) upstream.health.bank.heard(headers);
+              this.#begunAt = now();
+              this.#measured = { at: this.#begunAt, position: start };
+              transfer.firstByte();
+              begun(this, total);
+            },
+            hopSignal,
+          );
+        },
+        own,
+      );
+      const { position } = this;
+      if (result.kind !== 'ok') return { position, refusal: result, complete: false };
+      if (result.value.ending === 'complete') return { position, refusal: undefined, complete: true };
+      return { position, refusal: this.#broken(result.value.message), complete: false };
+    } catch (error) {
+      if (signal.aborted || !this.#abort.signal.aborted) throw error;
+      return { position: this.position, refusal: undefined, complete: false };
+    } finally {
+      pass.release();
+      if (!paced) transfer.ended(this.position - start);
+    }
+  }
+
+  #broken(message: string): Refusal {
+    const { name } = this.order.upstream;
+    return {
+      kind: 'unavailable',
+      upstream: name,
+      cause: new UpstreamError(message, { upstream: name, op: 'get-blob' }),
+    };
+  }
+}

@@ -1,0 +1,113 @@
+import type { UpstreamClient } from '../../upstream/client.ts';
+import { askable, rankForBytes, refusalOf } from '../../upstream/health/ranking.ts';
+import type { Refusal } from '../asking/outcomes.ts';
+
+/** An upstream chosen for a lane, and why. */
+export type Choice = {
+  readonly upstream: UpstreamClient;
+  readonly reason: string;
+  /** It is not to be asked now, and chosen only because that holds for all. */
+  readonly barred: boolean;
+  /** Bytes a second expected of one connection. */
+  readonly rate: number;
+};
+
+/** Assumed of an upstream that was never measured, in bytes a second: quick, so that it is not split before it is. */
+const hopedRate = 50_000_000;
+
+/**
+ * The upstreams of one download: which may be asked, which is the best for the next connection, and what those
+ * answered that did not deliver.
+ */
+export class Sources {
+  readonly #upstreams: readonly UpstreamClient[];
+  readonly #random: () => number;
+  readonly #out = new Map<string, Refusal>();
+  readonly #rangeless = new Set<string>();
+  #excluded: string | undefined;
+
+  constructor(upstreams: readonly UpstreamClient[], options: { random: () => number }) {
+    this.#upstreams = upstreams;
+    this.#random = options.random;
+  }
+
+  /** Whether an upstream ignored a range that it was asked for. */
+  isRangeless(name: string): boolean {
+    return this.#rangeless.has(name);
+  }
+
+  /** An upstream did not deliver: it is left alone for the rest of this round. */
+  bench(refusal: Refusal): void {
+    this.#out.set(refusal.upstream, refusal);
+  }
+
+  /** An upstream sends whole blobs only: it is of no use to a lane in the middle. */
+  noteRangeless(name: string): void {
+    this.#rangeless.add(name);
+  }
+
+  /** Never asks one of the upstreams again, unless it is the only one. */
+  exclude(name: string): void {
+    if (this.#upstreams.length > 1) this.#excluded = name;
+  }
+
+  /** Begins another round: those that were unavailable may be asked again, and those that gave this answer. */
+  newRound(also?: Refusal['kind']): void {
+    for (const [name, { kind }] of this.#out) {
+      if (kind === 'unavailable' || kind === also) this.#out.delete(name);
+    }
+  }
+
+  /** Whether an upstream may be asked for a stretch in the middle. */
+  mayHelp(name: string): boolean {
+    const upstream = this.#upstreams.find((each) => each.name === name);
+    if (upstream === undefined || this.#out.has(name) || this.isRangeless(name)) return false;
+    return upstream.health.barFor('content') === undefined;
+  }
+
+  /**
+   * Whether none is in a state to be asked: another round would only beat on them. Quarantine is no such state: it
+   * says what bytes are worth, not that an upstream cannot answer.
+   */
+  get allBarred(): boolean {
+    return this.#upstreams.every(({ health }) => health.barFor('tags') !== undefined);
+  }
+
+  /** Answers of all that were asked, or left out for their health, and did not deliver. */
+  refusals(): readonly Refusal[] {
+    const ranked = rankForBytes(this.#candidates(), undefined, this.#random);
+    const barred = ranked.filter(({ bar }) => bar !== undefined).map((each) => refusalOf(each, 'get-blob'));
+    return [...this.#out.values(), ...barred];
+  }
+
+  /**
+   * The best upstream for one more connection that fetches `bytes`; `undefined` when none may be asked.
+   * Those that this download already uses count for less, the more connections they have: what one of them brings
+   * is perhaps all that its line carries, while another has a line of its own.
+   * @param lanes connections of this download by upstream
+   * @param only limits the choice further
+   */
+  choose(
+    bytes: number | undefined,
+    lanes: ReadonlyMap<string, number>,
+    only: (upstream: UpstreamClient) => boolean = () => true,
+  ): Choice | undefined {
+    const candidates = this.#candidates().filter(only);
+    if (candidates.length === 0) return undefined;
+    const ranked = askable(rankForBytes(candidates, bytes, this.#random));
+    const open = ranked.filter(({ upstream }) => {
+      const most = this.isRangeless(upstream.name) ? 1 : upstream.maxConnections;
+      return (lanes.get(upstream.name) ?? 0) < most;
+    });
+    const share = ({ upstream, expected }: (typeof open)[number]) =>
+      expected * (1 + (lanes.get(upstream.name) ?? 0));
+    const best = lanes.size === 0 ? open[0] : open.toSorted((a, b) => share(a) - share(b))[0];
+    if (best === undefined) return undefined;
+    const { upstream, reason, bar } = best;
+    return { upstream, reason, barred: bar !== undefined, rate: upstream.health.bytesPerSecond ?? hopedRate };
+  }
+
+  #candidates(): readonly UpstreamClient[] {
+    return this.#upstreams.filter(({ name }) => !this.#out.has(name) && name !== this.#excluded);
+  }
+}

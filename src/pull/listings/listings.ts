@@ -1,0 +1,219 @@
+import type { Clock } from '../../lib/clock.ts';
+import { Flights } from '../../lib/flights.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { OciError, type OciErrorCode } from '../../oci/errors.ts';
+import { parseManifest } from '../../oci/manifest.ts';
+import { mediaTypes } from '../../oci/media-types.ts';
+import { referrersTag } from '../../oci/reference.ts';
+import { compareTags } from '../../oci/tag-order.ts';
+import type { Metadata, RepositoryKey, StoredListing } from '../../store/metadata.ts';
+import type { UpstreamClient } from '../../upstream/client.ts';
+import type { UpstreamResult } from '../../upstream/result.ts';
+import { Absences } from '../asking/absences.ts';
+import { askInOrder, inTagOrder } from '../asking/ask.ts';
+import { isOutage, staleCause, verdictError } from '../asking/outcomes.ts';
+import { isFresh } from '../manifests/freshness.ts';
+import { offlineError } from '../offline.ts';
+import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import type { HowListed, ReferrersAnswer, TagPage } from './pages.ts';
+import { storedReferrers } from './stored-referrers.ts';
+import { type PageAsked, pageOf } from './tag-page.ts';
+
+/** What is listed, and how it is told that there is no such list. */
+type Listed = {
+  /** Under which it is stored. */
+  readonly name: string;
+  /** As messages name it. */
+  readonly title: string;
+  readonly missing: OciErrorCode;
+  /** The next step of whoever is told that it is missing. */
+  readonly next: string;
+};
+
+/** More tags than any repository has; what an upstream lists beyond is cut. */
+const mostTags = 100_000;
+
+const filtered = ';filtered=';
+
+/** Tag lists and referrers: asked upstream, kept for a while, and served stale when no upstream answers. */
+export class PullListings {
+  readonly #metadata: Metadata;
+  readonly #clock: Clock;
+  readonly #absences: Absences;
+  readonly #changed: (key: RepositoryKey) => void;
+  readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
+  readonly #limit: number;
+
+  /**
+   * @param deps.changed is told of a repository of which a referrer became known
+   * @param options.manifestSize the largest referrers index accepted, in bytes
+   */
+  constructor(
+    deps: {
+      metadata: Metadata;
+      clock: Clock;
+      changed?: (key: RepositoryKey) => void;
+    },
+    options: { manifestSize: number },
+  ) {
+    this.#changed = deps.changed ?? (() => undefined);
+    this.#metadata = deps.metadata;
+    this.#clock = deps.clock;
+    this.#absences = new Absences({ clock: deps.clock });
+    this.#limit = options.manifestSize;
+  }
+
+  /**
+   * A page of the repository's tags, in lexical order (distribution-spec, "Listing Tags").
+   * @param allows which tags are shown
+   * @throws OciError `NAME_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS` or `UNAVAILABLE`
+   */
+  async tags(
+    target: ResolvedRepository,
+    page: PageAsked,
+    allows: (tag: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<TagPage> {
+    if (target.registry.offline) {
+      const stored = pageOf(await this.#storedTags(target), page, allows);
+      return { ...stored, outcome: 'hit', staleBecause: undefined };
+    }
+    const { listing, ...how } = await this.#listing(
+      target,
+      {
+        name: 'tags',
+        title: `the list of tags of ${imageName(target)}`,
+        missing: 'NAME_UNKNOWN',
+        next: 'check the name',
+      },
+      async (upstream, own) => {
+        const result = await upstream.listTags(target.repository, mostTags, own);
+        if (result.kind !== 'ok') return result;
+        const body = Buffer.from(JSON.stringify([...new Set(result.value)].sort(compareTags)));
+        return { ...result, value: { body, mediaType: 'application/json' } };
+      },
+      signal,
+    );
+    return { ...pageOf(JSON.parse(listing.body.toString()) as string[], page, allows), ...how };
+  }
+
+  /**
+   * The manifests that refer to a digest (distribution-spec, "Listing Referrers"), as the upstream lists them.
+   * @throws OciError `MANIFEST_UNKNOWN` when the upstream has no referrers API: clients then ask for the fallback tag,
+   * which oras would not after `NAME_UNKNOWN`; and as {@link PullListings.tags} does
+   */
+  async referrers(
+    target: ResolvedRepository,
+    digest: Digest,
+    artifactType: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ReferrersAnswer> {
+    if (target.registry.offline) {
+      return storedReferrers(this.#metadata, keyOf(target), digest, artifactType);
+    }
+    const { listing, ...how } = await this.#listing(
+      target,
+      {
+        name: `referrers ${digest} ${artifactType ?? ''}`,
+        title: `the list of what refers to ${digest} of ${imageName(target)}`,
+        missing: 'MANIFEST_UNKNOWN',
+        next: `ask for the tag ${referrersTag(digest)} instead`,
+      },
+      async (upstream, own) => {
+        const result = await upstream.listReferrers(
+          target.repository,
+          digest,
+          artifactType,
+          this.#limit,
+          own,
+        );
+        if (result.kind !== 'ok') return result;
+        const { bytes, filtersApplied } = result.value;
+        await this.#noteReferrers(keyOf(target), digest, bytes);
+        const suffix = filtersApplied === undefined ? '' : `${filtered}${filtersApplied}`;
+        return { ...result, value: { body: bytes, mediaType: `${mediaTypes.ociIndex}${suffix}` } };
+      },
+      signal,
+    );
+    const [mediaType = mediaTypes.ociIndex, filtersApplied] = listing.mediaType.split(filtered);
+    return { body: listing.body, mediaType, filtersApplied, ...how };
+  }
+
+  /** Aborts what is under way. */
+  close(): void {
+    this.#flights.close();
+  }
+
+  /** All tags that are served without upstreams. */
+  async #storedTags(target: ResolvedRepository): Promise<readonly string[]> {
+    const tags = await this.#metadata.tags(keyOf(target));
+    if (tags.length > 0) return tags;
+    const image = imageName(target);
+    throw offlineError('NAME_UNKNOWN', `nothing of ${image}`, `${image}:TAG`);
+  }
+
+  /** What is listed as referring to a digest may be read where that digest may. */
+  async #noteReferrers(key: RepositoryKey, subject: Digest, index: Buffer): Promise<void> {
+    const referrers = referrersOf(index);
+    if (referrers.length === 0) return;
+    await this.#metadata.putReferrers(key, subject, referrers);
+    this.#changed(key);
+  }
+
+  async #listing(
+    target: ResolvedRepository,
+    { name, title, missing, next }: Listed,
+    ask: (
+      upstream: UpstreamClient,
+      signal: AbortSignal,
+    ) => Promise<UpstreamResult<Omit<StoredListing, 'checkedAt'>>>,
+    signal: AbortSignal,
+  ): Promise<HowListed & { listing: StoredListing }> {
+    const key = keyOf(target);
+    const stored = await this.#metadata.listing(key, name);
+    if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
+      return { listing: stored, outcome: 'hit', staleBecause: undefined };
+    }
+    const flight = `${imageName(target)} ${name}`;
+    try {
+      const known = this.#absences.recall(flight);
+      if (known !== undefined) throw known;
+      const { value, joined } = await this.#flights.join(
+        flight,
+        async (own) => {
+          const spendAndAsk: typeof ask = (upstream, attempt) => {
+            target.errand?.spend();
+            return ask(upstream, attempt);
+          };
+          // A list changes and is not verified: it is asked of who may say what a tag names.
+          const answer = await askInOrder(inTagOrder(target.registry.upstreams), spendAndAsk, own);
+          if (answer.kind === 'refused') {
+            const error = verdictError(answer.verdict, title, missing, next);
+            this.#absences.remember(flight, error, target.registry.negativeTtl);
+            if (answer.verdict.kind === 'missing') await this.#metadata.dropListing(key, name);
+            throw error;
+          }
+          const listing = { ...answer.value, checkedAt: this.#clock.now() };
+          await this.#metadata.putListing(key, name, listing);
+          return listing;
+        },
+        signal,
+      );
+      return { listing: value, outcome: joined ? 'joined' : 'miss', staleBecause: undefined };
+    } catch (error) {
+      if (!isOutage(error) || stored === undefined) throw error;
+      return { listing: stored, outcome: 'stale', staleBecause: staleCause(error) };
+    }
+  }
+}
+
+/** The digests that an index lists; none of one that cannot be read, which is its reader's affair. */
+function referrersOf(index: Buffer): readonly Digest[] {
+  try {
+    const parsed = parseManifest(index, mediaTypes.ociIndex);
+    return parsed.kind === 'index' ? parsed.manifests.map(({ digest }) => digest) : [];
+  } catch (error) {
+    if (error instanceof OciError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,198 @@
+import { orAfter } from '../../lib/abort.ts';
+import { Flights } from '../../lib/flights.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { Reference, Tag } from '../../oci/reference.ts';
+import type { StoredManifest, TagRecord } from '../../store/metadata.ts';
+import { isAbsence, isOutage, staleCause } from '../asking/outcomes.ts';
+import { keyOf, type ResolvedRepository } from '../repository.ts';
+import { hit, type ManifestAnswer, miss, stale } from './answer.ts';
+import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './fetch.ts';
+import { isFresh, ttlOfTag } from './freshness.ts';
+import { freely, type TagTerms } from './tag-terms.ts';
+import { TagWatch } from './tag-watch.ts';
+
+/** How long a client waits for a tag to be confirmed when an older answer is at hand, in milliseconds. */
+const revalidationPatience = 2_000;
+
+/**
+ * Manifests by tag or digest. A digest never needs confirming; a tag is confirmed by one HEAD for all who wait
+ * when its time is up, and served stale, saying so, when no upstream can tell. A tag that is held at a digest is
+ * served without waiting for upstream, which is still asked now and then, so that its moves are known.
+ */
+export class PullManifests {
+  readonly #deps: ManifestFetchDeps;
+  readonly #fetch: ManifestFetch;
+  readonly #watch: TagWatch;
+  readonly #flights = new Flights<ManifestAnswer>({ deadline: 120_000 });
+
+  /** @param options.manifestSize the largest manifest accepted, in bytes */
+  constructor(deps: ManifestFetchDeps, options: { manifestSize: number }) {
+    this.#deps = deps;
+    this.#fetch = new ManifestFetch(deps, options);
+    this.#watch = new TagWatch({ ...deps, fetch: this.#fetch });
+  }
+
+  /**
+   * The manifest that `reference` names.
+   * @throws OciError `MANIFEST_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS`, `UNAVAILABLE`, `MANIFEST_INVALID` or `UNSUPPORTED`
+   */
+  async pull(
+    target: ResolvedRepository,
+    reference: Reference,
+    signal: AbortSignal,
+    terms: TagTerms = freely,
+  ): Promise<ManifestAnswer> {
+    return this.hot(target, reference, terms) ?? (await this.#pullCold(target, reference, terms, signal));
+  }
+
+  /** The answer when memory alone can give it. */
+  hot(
+    target: ResolvedRepository,
+    reference: Reference,
+    terms: TagTerms = freely,
+  ): ManifestAnswer | undefined {
+    const { store } = this.#deps;
+    const key = keyOf(target);
+    let digest: Digest;
+    if (reference.kind === 'tag') {
+      const record = store.hotTag(key, reference.tag);
+      if (record === undefined || !this.#fresh(target, reference.tag, record)) return undefined;
+      if (terms.locked !== undefined && terms.locked !== record.digest) return undefined;
+      digest = record.digest;
+    } else {
+      digest = reference.digest;
+    }
+    const manifest = store.hotManifest(key, digest);
+    return manifest && hit(manifest);
+  }
+
+  /**
+   * What a tag names upstream at this moment, whatever it is served as; kept, so that it can be pulled by digest. Where
+   * no upstream is asked, it is what the tag is served as.
+   * @throws OciError as {@link PullManifests.pull} does
+   */
+  async latest(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<StoredManifest> {
+    const reference = { kind: 'tag', tag } as const;
+    if (target.registry.offline) return (await this.pull(target, reference, signal)).manifest;
+    return (await this.#fetch.get(target, reference, undefined, signal)).manifest;
+  }
+
+  /**
+   * A manifest by its digest, or `undefined` where no upstream has it. Asks with a HEAD first, which registries that
+   * limit pulls do not count.
+   * @throws OciError as {@link PullManifests.pull} does, but for what does not exist
+   */
+  async find(
+    target: ResolvedRepository,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<StoredManifest | undefined> {
+    const reference = { kind: 'digest', digest } as const;
+    const stored = await this.#deps.store.manifest(keyOf(target), digest);
+    if (stored !== undefined || target.registry.offline) return stored;
+    try {
+      const known = this.#fetch.recall(target, reference);
+      if (known !== undefined) throw known;
+      const head = await this.#fetch.head(target, reference, signal);
+      if (head.kind === 'refused') throw this.#fetch.refuse(target, reference, head.verdict, 0);
+      return (await this.pull(target, reference, signal)).manifest;
+    } catch (error) {
+      if (isAbsence(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Aborts what is under way. */
+  close(): void {
+    this.#flights.close();
+    this.#watch.close();
+  }
+
+  async #pullCold(
+    target: ResolvedRepository,
+    reference: Reference,
+    terms: TagTerms,
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    if (reference.kind === 'digest') return this.#byDigest(target, reference.digest, signal);
+    const { store } = this.#deps;
+    const { tag } = reference;
+    const key = keyOf(target);
+    const record = await store.tag(key, tag);
+    const held = terms.locked ?? (record && (record.pinned || terms.pin) ? record.digest : undefined);
+    if (held !== undefined) return this.#held(target, tag, { digest: held, record }, signal);
+    const manifest = record && (await store.manifest(key, record.digest));
+    if (record === undefined || manifest === undefined) {
+      return this.#share(target, reference, (own) => this.#get(target, reference, tag, own), signal);
+    }
+    if (this.#fresh(target, tag, record)) return hit(manifest);
+    const known = this.#fetch.recall(target, reference);
+    if (known !== undefined) {
+      if (isOutage(known)) return stale(manifest, staleCause(known));
+      throw known;
+    }
+    const cached = { record, manifest };
+    const refreshed = this.#share(
+      target,
+      reference,
+      (own) => this.#watch.revalidate(target, tag, cached, terms.minAge, own),
+      signal,
+    );
+    return orAfter(refreshed, revalidationPatience, signal, () => {
+      const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
+      this.#fetch.remember(target, reference, late, target.registry.negativeTtl);
+      return stale(manifest, late.message);
+    });
+  }
+
+  async #byDigest(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<ManifestAnswer> {
+    const manifest = await this.#deps.store.manifest(keyOf(target), digest);
+    if (manifest !== undefined) return hit(manifest);
+    const reference = { kind: 'digest', digest } as const;
+    return this.#share(target, reference, (own) => this.#get(target, reference, undefined, own), signal);
+  }
+
+  /** A tag that stands for one digest, whatever upstream says. */
+  async #held(
+    target: ResolvedRepository,
+    tag: Tag,
+    { digest, record }: { digest: Digest; record: TagRecord | undefined },
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    const { store, clock } = this.#deps;
+    const answer = await this.#byDigest(target, digest, signal);
+    if (record?.digest !== digest) {
+      await store.setTag(keyOf(target), tag, { digest, action: 'locked', at: clock.now() });
+    }
+    if (record === undefined || !this.#fresh(target, tag, record)) this.#watch.look(target, tag);
+    return answer;
+  }
+
+  #fresh(target: ResolvedRepository, tag: Tag, record: TagRecord): boolean {
+    if (target.registry.offline) return true;
+    return isFresh(record.checkedAt, ttlOfTag(tag, target.registry.tagTtl), this.#deps.clock.now());
+  }
+
+  async #share(
+    target: ResolvedRepository,
+    reference: Reference,
+    work: (signal: AbortSignal) => Promise<ManifestAnswer>,
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    const known = this.#fetch.recall(target, reference);
+    if (known !== undefined) throw known;
+    const { value, joined } = await this.#flights.join(fetchKey(target, reference), work, signal);
+    return joined && value.outcome === 'miss' ? { ...value, outcome: 'joined' } : value;
+  }
+
+  async #get(
+    target: ResolvedRepository,
+    reference: Reference,
+    named: Tag | undefined,
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    const { manifest, upstream } = await this.#fetch.get(target, reference, named, signal);
+    return miss(manifest, upstream);
+  }
+}

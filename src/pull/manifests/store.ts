@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } from '../../oci/digest.ts';
+import { IntegrityError } from '../../oci/errors.ts';
+import { type Descriptor, parseManifest, platformText } from '../../oci/manifest.ts';
+import type { Tag } from '../../oci/reference.ts';
+import type {
+  ChildLink,
+  FoundBy,
+  ImportedManifest,
+  Metadata,
+  RepositoryKey,
+  StoredManifest,
+  TagEvent,
+  TagRecord,
+  TagSighting,
+} from '../../store/metadata.ts';
+import { tagLeadingTo } from '../offline.ts';
+
+/** Memory for hot manifests, in bytes of their bodies. */
+const hotBytes = 32 * 1024 * 1024;
+
+/** Manifests and tags: what is hot from memory, the rest from the index; what comes in is verified first. */
+export class ManifestStore {
+  readonly #metadata: Metadata;
+  readonly #manifests = new LRUCache<string, StoredManifest>({
+    maxSize: hotBytes,
+    sizeCalculation: ({ bytes }) => bytes.length + 512,
+  });
+  readonly #tags = new LRUCache<string, TagRecord>({ max: 20_000 });
+  readonly #changed: (key: RepositoryKey) => void;
+  readonly #refused: (key: RepositoryKey) => readonly Digest[];
+  readonly #moved: (key: RepositoryKey, move: TagEvent) => void;
+
+  /**
+   * @param deps.changed is told of a repository for which it became known what leads to which digest
+   * @param deps.moved is told of each tag that upstream moved
+   * @param deps.refused the digests of a repository that rules deny: a manifest that has one of them is recorded by
+   *   that, whatever it was called upstream
+   */
+  constructor(deps: {
+    metadata: Metadata;
+    changed?: (key: RepositoryKey) => void;
+    moved?: (key: RepositoryKey, move: TagEvent) => void;
+    refused?: (key: RepositoryKey) => readonly Digest[];
+  }) {
+    this.#metadata = deps.metadata;
+    this.#refused = deps.refused ?? (() => []);
+    this.#changed = deps.changed ?? (() => undefined);
+    this.#moved = deps.moved ?? (() => undefined);
+  }
+
+  /** A manifest from memory; `undefined` says nothing about the index. */
+  hotManifest(key: RepositoryKey, digest: Digest): StoredManifest | undefined {
+    return this.#manifests.get(nameOf(key, digest));
+  }
+
+  /** A tag from memory; `undefined` says nothing about the index. */
+  hotTag(key: RepositoryKey, tag: Tag): TagRecord | undefined {
+    return this.#tags.get(nameOf(key, tag));
+  }
+
+  /** A manifest that the repository may read. */
+  async manifest(key: RepositoryKey, digest: Digest): Promise<StoredManifest | undefined> {
+    const hot = this.hotManifest(key, digest);
+    if (hot !== undefined) return hot;
+    const stored = await this.#metadata.manifest(key, digest);
+    if (stored !== undefined) this.#manifests.set(nameOf(key, digest), stored);
+    return stored;
+  }
+
+  /** What the tag was last known to name. */
+  async tag(key: RepositoryKey, tag: Tag): Promise<TagRecord | undefined> {
+    const hot = this.hotTag(key, tag);
+    if (hot !== undefined) return hot;
+    const stored = await this.#metadata.tag(key, tag);
+    if (stored !== undefined) this.#tags.set(nameOf(key, tag), stored);
+    return stored;
+  }
+
+  /** A tag that is known to lead to a digest. */
+  tagLeadingTo(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
+    return tagLeadingTo(this.#metadata, key, digest);
+  }
+
+  /**
+   * Verifies a manifest as an upstream sent it, and records it with its links, and its tag when one led to it.
+   * @throws IntegrityError when a digest was asked for and the bytes have another
+   * @throws OciError as `parseManifest` does; nothing is kept
+   */
+  async admit(
+    key: RepositoryKey,
+    received: { bytes: Buffer; mediaType: string; digestHint: Digest | undefined },
+    asked: FoundBy & { readonly digest: Digest | undefined },
+  ): Promise<StoredManifest> {
+    const { bytes, mediaType, digestHint } = received;
+    const found = digestOf(bytes, asked.digest ?? digestHint);
+    if (asked.digest !== undefined && found !== asked.digest) throw new IntegrityError(asked.digest, found);
+    const digest = this.#refusedName(key, bytes) ?? found;
+    const parsed = parseManifest(bytes, mediaType);
+    const manifest: StoredManifest = { digest, mediaType: parsed.mediaType, bytes };
+    const children: ChildLink[] =
+      parsed.kind === 'index'
+        ? parsed.manifests.map((child) => link('manifest', child))
+        : [link('config', parsed.config), ...parsed.layers.map((child) => link('layer', child))];
+    if (parsed.subject !== undefined) children.push(link('subject', parsed.subject));
+    const move = await this.#metadata.putManifest(key, manifest, children, asked);
+    this.#manifests.set(nameOf(key, digest), manifest);
+    if (asked.tag !== undefined) this.#tags.delete(nameOf(key, asked.tag));
+    this.#changed(key);
+    if (move?.old !== undefined) this.#moved(key, move);
+    return manifest;
+  }
+
+  #refusedName(key: RepositoryKey, bytes: Buffer): Digest | undefined {
+    const refused = this.#refused(key);
+    if (refused.length === 0) return undefined;
+    const names = digestAlgorithms.map((algorithm) => hashOf(bytes, algorithm));
+    return refused.find((digest) => names.includes(digest));
+  }
+
+  /** Records what an upstream says that a tag names. */
+  async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<void> {
+    const move = await this.#metadata.observeTag(key, tag, seen);
+    this.#tags.delete(nameOf(key, tag));
+    if (move !== undefined) this.#moved(key, move);
+  }
+
+  /** Serves the tag as a stored manifest from now on; `false` when the repository has none of that digest. */
+  async setTag(
+    key: RepositoryKey,
+    tag: Tag,
+    to: { readonly digest: Digest; readonly action: 'locked' | 'rolled back'; readonly at: number },
+  ): Promise<boolean> {
+    const done = await this.#metadata.setTag(key, tag, to);
+    this.#tags.delete(nameOf(key, tag));
+    this.#changed(key);
+    return done;
+  }
+
+  /** Leaves a pinned tag to upstream again; `false` when it is not pinned. */
+  async releaseTag(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
+    const done = await this.#metadata.releaseTag(key, tag, at);
+    this.#tags.delete(nameOf(key, tag));
+    return done;
+  }
+
+  /** Forgets a manifest that memory holds, whoever may read it: it is no longer stored. */
+  forget(digest: Digest): void {
+    const ending = ` ${digest}`;
+    for (const name of [...this.#manifests.keys()]) if (name.endsWith(ending)) this.#manifests.delete(name);
+  }
+
+  /** Makes what an archive brought visible, all of it or none: see `Metadata.importManifests`. */
+  async importManifests(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
+    const moves = await this.#metadata.importManifests(entries);
+    for (const { key, tag } of entries) {
+      if (tag !== undefined) this.#tags.delete(nameOf(key, tag));
+      this.#changed(key);
+    }
+    return moves;
+  }
+
+  /** Forgets the tag, not what it named. */
+  async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
+    await this.#metadata.dropTag(key, tag);
+    this.#tags.delete(nameOf(key, tag));
+    this.#changed(key);
+  }
+}
+
+function nameOf({ registry, repository }: RepositoryKey, reference: string): string {
+  return `${registry}/${repository} ${reference}`;
+}
+
+/** The digest of `bytes`, in the algorithm of `like` (sha256 when there is no example). */
+function digestOf(bytes: Buffer, like: Digest | undefined): Digest {
+  return hashOf(bytes, like === undefined ? 'sha256' : digestAlgorithm(like));
+}
+
+function hashOf(bytes: Buffer, algorithm: DigestAlgorithm): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
+}
+
+function link(role: ChildLink['role'], { digest, size, mediaType, platform }: Descriptor): ChildLink {
+  return { role, digest, size, mediaType, platform: platform && platformText(platform) };
+}

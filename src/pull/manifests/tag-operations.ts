@@ -1,0 +1,98 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { OciError } from '../../oci/errors.ts';
+import { parseManifest, platformText } from '../../oci/manifest.ts';
+import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import type { Metadata, TagEvent } from '../../store/metadata.ts';
+import type { Namespaces } from '../namespaces.ts';
+import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import type { PullManifests } from './manifests.ts';
+import type { ManifestStore } from './store.ts';
+
+/** A repository by name. */
+export type NamedRepository = { readonly registry: string; readonly repository: RepositoryName };
+
+/** What a tag names now. */
+export type TagNow = {
+  /** `registry/repository`. */
+  readonly image: string;
+  readonly tag: Tag;
+  readonly digest: Digest;
+  /** The digest of each platform's image (`os/architecture[/variant]`), where the tag names an index. */
+  readonly platforms: Readonly<Record<string, Digest>> | undefined;
+};
+
+/** What an operator may do with tags. Each throws an `OciError` that says what is wrong. */
+export class TagOperations {
+  readonly #deps: {
+    namespaces: Namespaces;
+    manifests: PullManifests;
+    store: ManifestStore;
+    metadata: Metadata;
+    clock: Clock;
+  };
+
+  constructor(deps: {
+    namespaces: Namespaces;
+    manifests: PullManifests;
+    store: ManifestStore;
+    metadata: Metadata;
+    clock: Clock;
+  }) {
+    this.#deps = deps;
+  }
+
+  /** What became of a repository's tags, or of one, newest first. */
+  async history(image: NamedRepository, tag: Tag | undefined): Promise<readonly TagEvent[]> {
+    return this.#deps.metadata.tagHistory(keyOf(this.#find(image)), tag);
+  }
+
+  /** Serves a tag as an earlier digest that is still stored, until it is released. */
+  async rollback(image: NamedRepository, tag: Tag, digest: Digest): Promise<void> {
+    const { store, clock } = this.#deps;
+    const target = this.#find(image);
+    const done = await store.setTag(keyOf(target), tag, { digest, action: 'rolled back', at: clock.now() });
+    if (done) return;
+    throw new OciError(
+      'MANIFEST_UNKNOWN',
+      `${imageName(target)}@${digest} is not stored here: "entrepot history" lists what the tag was`,
+    );
+  }
+
+  /** Leaves a tag that was rolled back to upstream again. */
+  async release(image: NamedRepository, tag: Tag): Promise<void> {
+    const { store, clock } = this.#deps;
+    const target = this.#find(image);
+    if (await store.releaseTag(keyOf(target), tag, clock.now())) return;
+    throw new OciError('MANIFEST_UNKNOWN', `${imageName(target)}:${tag} was not rolled back`);
+  }
+
+  /** What tags name upstream now, whatever they are served as here. */
+  async lock(
+    images: readonly (NamedRepository & { readonly tag: Tag })[],
+    signal: AbortSignal,
+  ): Promise<readonly TagNow[]> {
+    const all: TagNow[] = [];
+    for (const image of images) all.push(await this.#now(this.#find(image), image.tag, signal));
+    return all;
+  }
+
+  async #now(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<TagNow> {
+    const manifest = await this.#deps.manifests.latest(target, tag, signal);
+    const { digest } = manifest;
+    const parsed = parseManifest(manifest.bytes, manifest.mediaType);
+    if (parsed.kind !== 'index') return { image: imageName(target), tag, digest, platforms: undefined };
+    const named = parsed.manifests.flatMap(({ platform, digest: child }) => {
+      // An attestation is filed as a platform that does not exist.
+      if (platform === undefined || platform.os === 'unknown') return [];
+      return [[platformText(platform), child] as const];
+    });
+    return { image: imageName(target), tag, digest, platforms: Object.fromEntries(named) };
+  }
+
+  #find({ registry, repository }: NamedRepository): ResolvedRepository {
+    const found = this.#deps.namespaces.all().find(({ name }) => name === registry);
+    if (found !== undefined) return { registry: found, repository };
+    throw new OciError('NAME_UNKNOWN', `registry ${registry} is not configured here`);
+  }
+}

@@ -1,0 +1,162 @@
+import type { Clock } from '../../lib/clock.ts';
+import { Flights } from '../../lib/flights.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Reference, Tag } from '../../oci/reference.ts';
+import type { StoredManifest, TagRecord } from '../../store/metadata.ts';
+import type { ManifestHead } from '../../upstream/result.ts';
+import type { Asked } from '../asking/ask.ts';
+import { isOutage, staleCause, type Verdict } from '../asking/outcomes.ts';
+import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { type ManifestAnswer, miss, stale } from './answer.ts';
+import { fetchKey, type ManifestFetch } from './fetch.ts';
+import type { ManifestStore } from './store.ts';
+
+/** A tag as it is cached. */
+export type CachedTag = { readonly record: TagRecord; readonly manifest: StoredManifest };
+
+/** What an upstream says that a tag names. */
+type Seen = { readonly digest: Digest; readonly upstream: string };
+
+/** Finds out what tags name upstream now, and notes each move. */
+export class TagWatch {
+  readonly #deps: { fetch: ManifestFetch; store: ManifestStore; clock: Clock; log: Log };
+  readonly #fetch: ManifestFetch;
+  readonly #watches = new Flights<void>({ deadline: 120_000 });
+
+  constructor(deps: { fetch: ManifestFetch; store: ManifestStore; clock: Clock; log: Log }) {
+    this.#deps = deps;
+    this.#fetch = deps.fetch;
+  }
+
+  /** Notes, while nobody waits, what upstream says about a tag that does not follow it. */
+  look(target: ResolvedRepository, tag: Tag): void {
+    const reference = { kind: 'tag', tag } as const;
+    if (target.registry.offline || this.#fetch.recall(target, reference) !== undefined) return;
+    const look = async (signal: AbortSignal) => {
+      const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
+      if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
+        this.#fetch.refuse(target, reference, head.verdict, target.registry.negativeTtl);
+        return;
+      }
+      const seen = named(head) ?? (await this.#gotten(target, tag, signal));
+      await this.#observe(target, tag, { ...seen, confirms: true });
+    };
+    this.#watches.join(fetchKey(target, reference), look, new AbortController().signal).catch((cause) => {
+      this.#deps.log.debug({ image: imageName(target), tag, cause: String(cause) }, 'tag not looked at');
+    });
+  }
+
+  /**
+   * Confirms a tag whose time is up: the same digest again, a new one, or what is cached because it must wait or
+   * nobody can tell.
+   * @param minAge milliseconds for which a new digest must have been known
+   * @throws OciError when upstream says that the tag is gone or refuses it
+   */
+  async revalidate(
+    target: ResolvedRepository,
+    tag: Tag,
+    cached: CachedTag,
+    minAge: number,
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    const reference = { kind: 'tag', tag } as const;
+    const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
+    if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
+      return this.#staleUnlessGone(target, tag, cached.manifest, { verdict: head.verdict, minAge });
+    }
+    try {
+      const seen = await this.#seen(target, tag, head, minAge, signal);
+      if (seen === undefined) return await this.#get(target, reference, tag, signal);
+      const keeps =
+        seen.digest === cached.record.digest || this.#knownFor(cached.record, seen.digest) < minAge;
+      await this.#observe(target, tag, { ...seen, confirms: keeps });
+      if (keeps) {
+        const { manifest } = cached;
+        return { manifest, outcome: 'revalidated', upstream: seen.upstream, staleBecause: undefined };
+      }
+      // By digest where an age is asked for: the tag may have moved on to something younger since.
+      const wanted = minAge > 0 ? ({ kind: 'digest', digest: seen.digest } as const) : reference;
+      return await this.#get(target, wanted, tag, signal);
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      return stale(cached.manifest, staleCause(error));
+    }
+  }
+
+  /** What the tag names upstream now; `undefined` when only a GET can tell and it may be served at once. */
+  async #seen(
+    target: ResolvedRepository,
+    tag: Tag,
+    head: Asked<ManifestHead>,
+    minAge: number,
+    signal: AbortSignal,
+  ): Promise<Seen | undefined> {
+    return named(head) ?? (minAge === 0 ? undefined : this.#gotten(target, tag, signal));
+  }
+
+  /** What the tag names upstream now, by fetching it, which does not make the tag served as it. */
+  async #gotten(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Seen> {
+    const { manifest, upstream } = await this.#fetch.get(target, { kind: 'tag', tag }, undefined, signal);
+    return { digest: manifest.digest, upstream };
+  }
+
+  /** Milliseconds for which a digest has been known to be what the tag names upstream. */
+  #knownFor({ candidate }: TagRecord, digest: Digest): number {
+    return candidate?.digest === digest ? this.#deps.clock.now() - candidate.since : 0;
+  }
+
+  async #observe(
+    target: ResolvedRepository,
+    tag: Tag,
+    seen: Seen & { readonly confirms: boolean },
+  ): Promise<void> {
+    const { store, clock } = this.#deps;
+    await store.observeTag(keyOf(target), tag, { ...seen, at: clock.now() });
+  }
+
+  async #staleUnlessGone(
+    target: ResolvedRepository,
+    tag: Tag,
+    manifest: StoredManifest,
+    { verdict, minAge }: { verdict: Verdict; minAge: number },
+  ): Promise<ManifestAnswer> {
+    const reference = { kind: 'tag', tag } as const;
+    const error = this.#fetch.refuse(target, reference, verdict, target.registry.negativeTtl);
+    if (verdict.kind === 'missing') {
+      // Forgotten, the tag could come back as anything at once: its age would be asked of nothing.
+      if (minAge === 0) await this.#deps.store.dropTag(keyOf(target), tag);
+      throw error;
+    }
+    if (verdict.kind === 'denied') throw error;
+    const because = staleCause(error);
+    this.#deps.log.warn({ image: imageName(target), tag, because }, 'tag served stale');
+    return stale(manifest, because);
+  }
+
+  async #get(
+    target: ResolvedRepository,
+    reference: Reference,
+    tag: Tag,
+    signal: AbortSignal,
+  ): Promise<ManifestAnswer> {
+    const { manifest, upstream } = await this.#fetch.get(target, reference, tag, signal);
+    return miss(manifest, upstream);
+  }
+
+  /** Aborts what is under way. */
+  close(): void {
+    this.#watches.close();
+  }
+}
+
+/** What a HEAD says that the tag names. */
+function named(head: Asked<ManifestHead>): Seen | undefined {
+  if (head.kind === 'refused' || head.value.digest === undefined) return undefined;
+  return { digest: head.value.digest, upstream: head.upstream };
+}
+
+/** Whether the upstreams that could be asked answer a GET only. */
+function knowsNoHead({ refusals }: Verdict): boolean {
+  return refusals.some((refusal) => refusal.kind === 'unavailable' && refusal.cause.reason === 'method');
+}

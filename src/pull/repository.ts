@@ -1,0 +1,46 @@
+import type { RepositoryName } from '../oci/reference.ts';
+import type { RepositoryKey } from '../store/metadata.ts';
+import type { UpstreamClient } from '../upstream/client.ts';
+import type { Errand } from './background-budget.ts';
+
+/** A source host that the configuration names, and the endpoints that serve its content. */
+export type Registry = {
+  readonly name: string;
+  /** In the configured order. */
+  readonly upstreams: readonly UpstreamClient[];
+  /** Milliseconds for which a tag is served without asking again. */
+  readonly tagTtl: number;
+  /** Milliseconds for which an absence is remembered. */
+  readonly negativeTtl: number;
+  /** Whether upstreams are never asked: there are none then, and what is stored is all there is. */
+  readonly offline?: boolean;
+};
+
+/** A repository of a known registry. */
+export type ResolvedRepository = {
+  readonly registry: Registry;
+  readonly repository: RepositoryName;
+  /** What it is asked for on behalf of, where that is no client. */
+  readonly errand?: Errand;
+};
+
+/** Where Docker Hub is, which is not at the name by which it is known. */
+const dockerHub = { name: 'docker.io', host: 'registry-1.docker.io' };
+
+/** The host of a registry's own endpoint. */
+export function ownHost({ name }: Pick<Registry, 'name'>): string {
+  return name === dockerHub.name ? dockerHub.host : name;
+}
+
+/** `registry/repository`, as shown to people and matched by policy. */
+export function imageName({ registry, repository }: ResolvedRepository): string {
+  return `${registry.name}/${repository}`;
+}
+
+/** The key under which a repository's content is recorded. */
+export function keyOf({ registry, repository }: ResolvedRepository): RepositoryKey {
+  return { registry: registry.name, repository };
+}
+
+/** How an answer came about; the log, the metrics and `X-Cache` say the same word. */
+export type CacheOutcome = 'hit' | 'miss' | 'joined' | 'revalidated' | 'stale';

@@ -1,0 +1,151 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Ingest } from '../../store/disk/ingest.ts';
+import type { HopResult } from '../../upstream/result.ts';
+import { acceptBody, rangeless } from '../../upstream/wire/accept-body.ts';
+import { Bandwidth, reserveAll } from '../../upstream/wire/bandwidth.ts';
+import type { BodySink, WireResponseHead } from '../../upstream/wire/messages.ts';
+import type { Wire } from '../../upstream/wire/wire.ts';
+import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
+import type { FillProgress } from './fill-progress.ts';
+
+/** A fill that is open in a worker. */
+export type OpenFill = {
+  readonly ingest: Ingest;
+  readonly progress: FillProgress;
+  /** Bytes: the blob's size once known, else the most that is accepted. */
+  limit: number;
+  sizeKnown: boolean;
+  /** By lane. */
+  readonly hops: Map<number, AbortController>;
+};
+
+type Hop = Extract<FillCommand, { kind: 'hop' }>;
+
+/** Milliseconds after which a connection that is held back looks whether it still is. */
+const longestNap = 100;
+
+/** Runs one GET and writes what it brings into the fill, from the lane's start to its stop. */
+export async function runHop(
+  wire: Wire,
+  fill: OpenFill,
+  hop: Hop,
+  reply: (message: Unaddressed<FillReply>) => void,
+): Promise<HopResult> {
+  const own = new AbortController();
+  fill.hops.set(hop.slot, own);
+  const body = new HopBody(fill, hop, () => own.abort(), reply);
+  try {
+    const result = await wire.get(hop.request, body, own.signal);
+    const received = body.received;
+    switch (result.kind) {
+      case 'complete':
+        return { kind: 'body', total: body.total, received, ending: 'complete' };
+      case 'collected': {
+        const { status, headers } = result.head;
+        return { kind: 'answer', status, headers, body: result.body, refused: body.refused };
+      }
+      case 'failed':
+        return body.accepted ? { kind: 'body', total: body.total, received, ending: result } : result;
+      default:
+        return result satisfies never;
+    }
+  } catch (error) {
+    if (!own.signal.aborted) throw error;
+    if (body.enough) return { kind: 'body', total: body.total, received: body.received, ending: 'complete' };
+    const message = body.overlong ? 'it sent more bytes than the blob has' : 'the transfer was stopped';
+    return { kind: 'failed', phase: 'body', reason: 'malformed', bytes: body.received, message };
+  } finally {
+    fill.hops.delete(hop.slot);
+  }
+}
+
+/** Judges an answer, and puts its bytes where they belong. */
+class HopBody implements BodySink {
+  accepted = false;
+  refused: string | undefined;
+  total: number | undefined;
+  /** The lane reached its stop before the answer ended. */
+  enough = false;
+  overlong = false;
+  readonly #fill: OpenFill;
+  readonly #hop: Hop;
+  readonly #abort: () => void;
+  readonly #reply: (message: Unaddressed<FillReply>) => void;
+  readonly #budgets: readonly Bandwidth[];
+  #skip = 0;
+  #position: number;
+
+  constructor(fill: OpenFill, hop: Hop, abort: () => void, reply: (message: Unaddressed<FillReply>) => void) {
+    this.#fill = fill;
+    this.#hop = hop;
+    this.#abort = abort;
+    this.#reply = reply;
+    this.#position = hop.start;
+    this.#budgets = hop.budgets.map((shared) => Bandwidth.attach(shared));
+  }
+
+  get received(): number {
+    return this.#position - this.#hop.start;
+  }
+
+  head(head: WireResponseHead): 'read' | 'collect' {
+    const verdict = acceptBody(head, this.#hop.start);
+    if (verdict.kind === 'refuse') return this.#refuse(verdict.reason);
+    if (verdict.skip > 0 && !this.#hop.maySkip) return this.#refuse(rangeless);
+    const { limit, sizeKnown } = this.#fill;
+    const { total } = verdict;
+    if (total !== undefined && (sizeKnown ? total !== limit : total > limit)) {
+      return this.#refuse(`it declares ${total} bytes where ${limit} are due`);
+    }
+    this.#skip = verdict.skip;
+    this.total = total;
+    this.accepted = true;
+    if (!sizeKnown && total !== undefined) {
+      this.#fill.limit = total;
+      this.#fill.sizeKnown = true;
+    }
+    this.#reply({ kind: 'begun', total, headers: head.headers });
+    return 'read';
+  }
+
+  chunk(bytes: Buffer): void | Promise<void> {
+    const fresh = this.#skip === 0 ? bytes : bytes.subarray(Math.min(this.#skip, bytes.length));
+    this.#skip -= bytes.length - fresh.length;
+    const { ingest, progress, limit } = this.#fill;
+    const { slot } = this.#hop;
+    const stop = progress.stop(slot);
+    const wanted = fresh.subarray(0, Math.max(0, Math.min(stop, limit) - this.#position));
+    if (wanted.length > 0) {
+      ingest.write(this.#position, wanted);
+      this.#position += wanted.length;
+      progress.advance(slot, this.#position);
+    }
+    if (wanted.length < fresh.length) {
+      this.overlong = stop >= limit;
+      this.enough = !this.overlong;
+      this.#abort();
+      return;
+    }
+    return this.#hold(bytes.length);
+  }
+
+  /** Waits as long as the budgets want. */
+  #hold(bytes: number): void | Promise<void> {
+    if (this.#budgets.length === 0) return;
+    const left = reserveAll(this.#budgets, bytes);
+    if (left(0) > 0) return waitOut(left);
+  }
+
+  #refuse(reason: string): 'collect' {
+    this.refused = reason;
+    return 'collect';
+  }
+}
+
+async function waitOut(left: (elapsed: number) => number): Promise<void> {
+  const started = performance.now();
+  for (let ms = left(0); ms > 0; ms = left(performance.now() - started)) {
+    // A stop-hop must not find the connection asleep.
+    await pause(Math.min(ms, longestNap), undefined, { ref: false });
+  }
+}

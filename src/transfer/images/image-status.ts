@@ -1,0 +1,71 @@
+import type { Digest } from '../../oci/digest.ts';
+import type { Admission } from '../../pull/admission/admission.ts';
+import { type Images, type ImageTarget, imageTitle } from './images.ts';
+import type { ImagePart } from './walk.ts';
+
+/** Whether an image is here, and what of it is not. */
+export type ImageStatus = {
+  /** As it was named, in full: `registry/repository:tag` or `registry/repository@digest`. */
+  readonly image: string;
+  /** What the image is here; `undefined` when nothing is known of it. */
+  readonly digest: Digest | undefined;
+  /** Whether it can be pulled from here without any upstream. */
+  readonly whole: boolean;
+  /** Why policy denies it, if it does. */
+  readonly denied: string | undefined;
+  /** `os/architecture[/variant]`, as far as known. */
+  readonly platforms: readonly string[];
+  /** Platforms that were asked for and that the image does not have. */
+  readonly lacking: readonly string[];
+  /** Manifests and blobs of the image itself, and their bytes. */
+  readonly parts: number;
+  readonly bytes: number;
+  /** Those that are not stored. */
+  readonly missing: readonly Omit<ImagePart, 'stored'>[];
+  /** What is known to refer to it (signatures, SBOMs, attestations): manifests and blobs, stored and not. */
+  readonly referrers: { readonly stored: number; readonly missing: number };
+  /** When the last of what is stored came, in milliseconds since the epoch. */
+  readonly storedAt: number | undefined;
+};
+
+/** Says of images whether they are here, without asking any upstream. */
+export class Status {
+  readonly #images: Images;
+  readonly #admission: Admission;
+
+  constructor(deps: { images: Images; admission: Admission }) {
+    this.#images = deps.images;
+    this.#admission = deps.admission;
+  }
+
+  /** @param platforms `os/architecture[/variant]`, without a variant any; empty: all of an index */
+  async of(image: ImageTarget, platforms: readonly string[]): Promise<ImageStatus> {
+    const state = await this.#images.state(image, platforms);
+    const own = (state?.parts ?? []).filter(({ role }) => role !== 'referrer');
+    const referrers = (state?.parts ?? []).filter(({ role }) => role === 'referrer');
+    return {
+      image: imageTitle(image),
+      digest: state?.digest,
+      whole: state?.whole ?? false,
+      denied: await this.#denial(image, state?.digest),
+      platforms: state?.platforms ?? [],
+      lacking: state?.lacking ?? [],
+      parts: own.length,
+      bytes: own.reduce((sum, { size }) => sum + size, 0),
+      missing: own.filter(({ stored }) => !stored).map(({ stored: _stored, ...part }) => part),
+      referrers: {
+        stored: referrers.filter(({ stored }) => stored).length,
+        missing: referrers.filter(({ stored }) => !stored).length,
+      },
+      storedAt: state?.storedAt,
+    };
+  }
+
+  async #denial({ target, reference }: ImageTarget, digest: Digest | undefined): Promise<string | undefined> {
+    const admitted =
+      reference.kind === 'tag'
+        ? await this.#admission.tag(target, reference.tag, digest)
+        : await this.#admission.digest(target, reference.digest);
+    return admitted.kind === 'deny' ? admitted.message : undefined;
+  }
+}

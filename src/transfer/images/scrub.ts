@@ -1,0 +1,246 @@
+import { createHash, type Hash } from 'node:crypto';
+import { delay } from '../../lib/abort.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
+import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
+import type { Metadata } from '../../store/metadata.ts';
+
+/** What is told while the storage is verified. */
+export type VerifyEvent =
+  | {
+      readonly kind: 'progress';
+      /** Manifests and blobs checked so far, and their bytes. */
+      readonly checked: number;
+      readonly bytes: number;
+      /** What is expected in all. */
+      readonly of: { readonly checked: number; readonly bytes: number };
+    }
+  | {
+      /**
+       * One that is wrong: `corrupt` bytes are not those of the digest, `unreadable` ones the disk does not give, and
+       * `missing` ones are recorded but gone. It is set aside or forgotten, and fetched again when it is asked for.
+       */
+      readonly kind: 'wrong';
+      readonly what: 'manifest' | 'blob';
+      readonly digest: Digest;
+      readonly problem: 'corrupt' | 'unreadable' | 'missing';
+      readonly message: string;
+    }
+  | ({ readonly kind: 'done' } & VerifySummary);
+
+/** How a verification ended. */
+export type VerifySummary = { readonly checked: number; readonly bytes: number; readonly wrong: number };
+
+/** What verifying works with. */
+type VerifyDeps = {
+  readonly metadata: Metadata;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of each manifest that was dropped, so that it is not served from memory as if it were stored. */
+  readonly forget: (manifest: Digest) => void;
+};
+
+/** What is read at a time, in bytes. */
+const piece = 512 * 1024;
+
+/** Milliseconds between two words about the progress. */
+const progressEvery = 250;
+
+/** Reads all that is stored once more, and sets aside what is not what its digest says. */
+export class Verify {
+  readonly #deps: VerifyDeps;
+
+  constructor(deps: VerifyDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Verifies the whole storage; the last event is `done`. What is stored or removed meanwhile may or may not be seen.
+   * @param options.rate bytes read per second, so that clients do not notice; 0: as fast as the disk allows
+   * @throws the signal's reason when it aborts; what was found wrong by then stays set aside
+   */
+  async run(
+    options: { readonly rate: number },
+    onEvent: (event: VerifyEvent) => void,
+    signal: AbortSignal,
+  ): Promise<VerifySummary> {
+    const { metadata, clock } = this.#deps;
+    const recorded = await metadata.blobsStored();
+    const manifests = await metadata.manifestsStored();
+    const run = new Run(onEvent, clock, options.rate, {
+      checked: recorded.length + manifests.length,
+      bytes: recorded.reduce((sum, { size }) => sum + size, 0),
+    });
+    for (const digest of manifests) {
+      signal.throwIfAborted();
+      await this.#manifest(digest, run);
+    }
+    const known = new Set(recorded.map(({ digest }) => digest));
+    const seen = new Set<Digest>();
+    const buffer = Buffer.allocUnsafe(piece);
+    for await (const digest of this.#deps.blobs.digests()) {
+      seen.add(digest);
+      await this.#blob(digest, known.has(digest), buffer, run, signal);
+    }
+    for (const { digest } of recorded) {
+      if (seen.has(digest) || (await this.#deps.blobs.size(digest)) !== undefined) continue;
+      await metadata.dropBlob(digest);
+      this.#wrong(
+        run,
+        'blob',
+        digest,
+        'missing',
+        'its file is gone; it is fetched again when it is asked for',
+      );
+    }
+    return run.end();
+  }
+
+  async #manifest(digest: Digest, run: Run): Promise<void> {
+    const { metadata, forget } = this.#deps;
+    const bytes = await metadata.manifestBytes(digest);
+    if (bytes === undefined) return;
+    const found = digestOf(createHash(digestAlgorithm(digest)).update(bytes), digest);
+    run.checked();
+    if (found === digest) return;
+    await metadata.dropManifest(digest);
+    forget(digest);
+    this.#wrong(run, 'manifest', digest, 'corrupt', `its bytes have the digest ${found}; it was dropped`);
+  }
+
+  async #blob(
+    digest: Digest,
+    recorded: boolean,
+    buffer: Buffer,
+    run: Run,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { metadata, blobs, clock } = this.#deps;
+    signal.throwIfAborted();
+    const file = await blobs.open(digest);
+    if (file === undefined) return;
+    const hash = createHash(digestAlgorithm(digest));
+    let unreadable: unknown;
+    try {
+      await read(file, buffer, hash, run, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      unreadable = error;
+    } finally {
+      await file.close();
+    }
+    run.checked();
+    if (unreadable !== undefined) {
+      return this.#setAside(run, digest, 'unreadable', `the disk does not give it: ${String(unreadable)}`);
+    }
+    const found = digestOf(hash, digest);
+    if (found !== digest) return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found}`);
+    // A crash right after it was stored leaves it without a record.
+    if (!recorded) await metadata.putBlob(digest, file.size, clock.now());
+  }
+
+  async #setAside(
+    run: Run,
+    digest: Digest,
+    problem: 'corrupt' | 'unreadable',
+    message: string,
+  ): Promise<void> {
+    const { metadata, blobs } = this.#deps;
+    await blobs.quarantine(digest);
+    await metadata.dropBlob(digest);
+    this.#wrong(run, 'blob', digest, problem, `${message}; it was moved to quarantine/`);
+  }
+
+  #wrong(
+    run: Run,
+    what: 'manifest' | 'blob',
+    digest: Digest,
+    problem: 'corrupt' | 'unreadable' | 'missing',
+    message: string,
+  ): void {
+    this.#deps.log.error({ what, digest, problem, cause: message }, 'stored content is wrong');
+    run.wrong({ kind: 'wrong', what, digest, problem, message });
+  }
+}
+
+/** Counts one verification, keeps it to its rate, and tells of it. */
+class Run {
+  readonly #onEvent: (event: VerifyEvent) => void;
+  readonly #clock: Clock;
+  readonly #rate: number;
+  readonly #of: { checked: number; bytes: number };
+  readonly #started: number;
+  #told: number;
+  #checked = 0;
+  #bytes = 0;
+  #wrong = 0;
+
+  constructor(
+    onEvent: (event: VerifyEvent) => void,
+    clock: Clock,
+    rate: number,
+    of: { checked: number; bytes: number },
+  ) {
+    this.#onEvent = onEvent;
+    this.#clock = clock;
+    this.#rate = rate;
+    this.#of = of;
+    this.#started = clock.now();
+    this.#told = this.#started;
+  }
+
+  /** Bytes were read; resolves when the rate allows more. */
+  async read(bytes: number, signal: AbortSignal): Promise<void> {
+    this.#bytes += bytes;
+    this.#tell();
+    if (this.#rate === 0) return;
+    const ahead = (this.#bytes / this.#rate) * 1000 - (this.#clock.now() - this.#started);
+    if (ahead > 1) await delay(ahead, signal);
+  }
+
+  checked(): void {
+    this.#checked += 1;
+    this.#tell();
+  }
+
+  wrong(event: VerifyEvent): void {
+    this.#wrong += 1;
+    this.#onEvent(event);
+  }
+
+  end(): VerifySummary {
+    const summary = { checked: this.#checked, bytes: this.#bytes, wrong: this.#wrong };
+    this.#onEvent({ kind: 'done', ...summary });
+    return summary;
+  }
+
+  #tell(): void {
+    const now = this.#clock.now();
+    if (now - this.#told < progressEvery) return;
+    this.#told = now;
+    this.#onEvent({ kind: 'progress', checked: this.#checked, bytes: this.#bytes, of: this.#of });
+  }
+}
+
+async function read(
+  file: BlobFile,
+  buffer: Buffer,
+  hash: Hash,
+  run: Run,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let position = 0; ; ) {
+    signal.throwIfAborted();
+    const bytes = await file.read(buffer, buffer.length, position);
+    if (bytes === 0) return;
+    hash.update(buffer.subarray(0, bytes));
+    position += bytes;
+    await run.read(bytes, signal);
+  }
+}
+
+function digestOf(hash: Hash, like: Digest): string {
+  return `${digestAlgorithm(like)}:${hash.digest('hex')}`;
+}

@@ -1,0 +1,81 @@
+import { eachAtOnce, Turns } from '../../lib/turns.ts';
+import { OciError } from '../../oci/errors.ts';
+import type { ImageTarget, NamedImage } from '../images/images.ts';
+import type { WarmEvent, WarmResult, WarmSummary } from './warm-events.ts';
+import type { WarmDeps, WarmOptions } from './warm-image.ts';
+import { WarmImage } from './warm-image.ts';
+
+/** Images that are warmed at once: enough to keep the line busy while manifests are asked for. */
+const imagesAtOnce = 4;
+
+/**
+ * Fetches images ahead of whoever will pull them, in the same way: by the same rules, from the same upstreams, each
+ * blob once however many images share it. What is here is not fetched again.
+ */
+export class Warm {
+  readonly #deps: WarmDeps;
+  readonly #turns: Turns;
+
+  /** @param options.blobs downloads at once, of all that is warmed; the rest of the server's are left to its clients */
+  constructor(deps: WarmDeps, options: { blobs: number }) {
+    this.#deps = deps;
+    this.#turns = new Turns({ most: options.blobs });
+  }
+
+  /**
+   * Warms one image. What goes wrong with it is in the answer.
+   * @throws the signal's reason when it aborts; downloads under way then go on for a while on their own
+   */
+  run(
+    image: ImageTarget,
+    options: WarmOptions,
+    onEvent: (event: WarmEvent) => void,
+    signal: AbortSignal,
+  ): Promise<WarmResult> {
+    return new WarmImage(image, { ...this.#deps, turns: this.#turns, onEvent }, options).run(signal);
+  }
+
+  /**
+   * Warms several images; the last event is `done`. Their tags are asked of upstream whatever is known of them, since
+   * whoever warms wants what they name now. An image of a registry that is not configured has failed. Throws as
+   * {@link Warm.run} does.
+   */
+  async all(
+    images: readonly NamedImage[],
+    options: WarmOptions,
+    onEvent: (event: WarmEvent) => void,
+    signal: AbortSignal,
+  ): Promise<WarmSummary> {
+    const sums = { warmed: 0, unchanged: 0, denied: 0, failed: 0, fetched: 0, bytes: 0 };
+    await eachAtOnce(images, imagesAtOnce, async (name) => {
+      const image = this.#find(name);
+      const ended = 'result' in image ? image : await this.run(image, options, onEvent, signal);
+      sums[ended.result] += 1;
+      sums.fetched += ended.fetched;
+      sums.bytes += ended.bytes;
+      onEvent({ kind: 'end', ...ended });
+    });
+    onEvent({ kind: 'done', ...sums });
+    return sums;
+  }
+
+  #find(name: NamedImage): ImageTarget | WarmResult {
+    try {
+      const { target, reference } = this.#deps.images.find(name);
+      return { target: { ...target, registry: { ...target.registry, tagTtl: 0 } }, reference };
+    } catch (error) {
+      if (!(error instanceof OciError)) throw error;
+      const { registry, repository, tag, digest } = name;
+      return {
+        image: `${registry}/${repository}${digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`}`,
+        result: 'failed',
+        digest: undefined,
+        before: undefined,
+        fetched: 0,
+        bytes: 0,
+        message: error.message,
+        warnings: [],
+      };
+    }
+  }
+}

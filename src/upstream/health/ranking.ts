@@ -1,0 +1,185 @@
+import { formatSize } from '../../lib/units.ts';
+import { UpstreamError, type UpstreamRefusal } from '../result.ts';
+import type { Bar, UpstreamHealth } from './health.ts';
+
+/** What is ranked: an `UpstreamClient`, or anything that knows these of itself. */
+export type Candidate = {
+  readonly name: string;
+  readonly tags: boolean;
+  readonly health: UpstreamHealth;
+};
+
+/** A candidate in its place. */
+export type Ranked<T extends Candidate> = {
+  readonly upstream: T;
+  /** Why it is not to be asked now, if so; the candidates with a bar come last. */
+  readonly bar: Bar | undefined;
+  /** It is first to be measured, not for being the quickest. */
+  readonly exploring: boolean;
+  /** When the transfer is expected to be complete, in seconds. */
+  readonly expected: number;
+  /** Why it is where it is, for a log line. */
+  readonly reason: string;
+};
+
+/** What is assumed of an upstream that nothing is known of. */
+export type Priors = { readonly firstByteMs: number; readonly bytesPerSecond: number };
+
+/** The share of choices in which one that is little known or long unused is put first. */
+const exploredShare = 1 / 20;
+
+/** An upstream with fewer samples is a newcomer. */
+const newcomerSamples = 3;
+
+/** One that was not measured for so many milliseconds is put first once, as soon as there is something to fetch. */
+const staleAfter = 60_000;
+
+/** The size assumed of a transfer of unknown size. */
+const usualBytes = 8 * 1024 * 1024;
+
+const unknownPriors: Priors = { firstByteMs: 100, bytesPerSecond: 10_000_000 };
+
+const barOrder = { probing: 1, open: 1, limited: 2, quarantined: 3 } as const satisfies Record<
+  Bar['kind'],
+  number
+>;
+
+/**
+ * All candidates, the one that is expected to deliver `bytes` soonest first; those behind a half-open breaker after
+ * the rest, then those that are barred, the least bad first. Now and then one is put first to be measured; call its
+ * `health.began(bytes)` when it is asked, or it will be put first again.
+ * @param bytes `undefined` when not known
+ * @param random a number from 0 to below 1
+ */
+export function rankForBytes<T extends Candidate>(
+  candidates: readonly T[],
+  bytes: number | undefined,
+  random: () => number,
+): readonly Ranked<T>[] {
+  const size = bytes ?? usualBytes;
+  const priors = priorsOf(candidates);
+  const ranked = candidates
+    .map((upstream) => judge(upstream, size, priors))
+    .toSorted((a, b) => tierOf(a) - tierOf(b) || costOf(a) - costOf(b));
+  const explored = toExplore(
+    ranked.filter(({ bar }) => bar === undefined),
+    size,
+    random,
+  );
+  if (explored === undefined) return ranked;
+  const first = { ...explored, exploring: true, reason: `exploring (${explored.reason})` };
+  return [first, ...ranked.filter((other) => other !== explored)];
+}
+
+/** The candidates that may be asked what a tag means, in the listed order; those that are barred last. */
+export function rankForTags<T extends Candidate>(candidates: readonly T[]): readonly Ranked<T>[] {
+  const ranked = candidates
+    .filter(({ tags }) => tags)
+    .map((upstream): Ranked<T> => {
+      const bar = upstream.health.barFor('tags');
+      const expected = expectedSeconds(upstream.health, 0);
+      return { upstream, bar, exploring: false, expected, reason: bar?.reason ?? 'in the listed order' };
+    });
+  return [...ranked.filter(({ bar }) => !bar), ...ranked.filter(({ bar }) => bar)];
+}
+
+/**
+ * Those that may be asked now; when that is none, those that seem to be down, since somebody has to be asked, but
+ * never one that limits us: to ask it again is what it forbids.
+ */
+export function askable<T extends Ranked<Candidate>>(ranked: readonly T[]): readonly T[] {
+  const admitted = ranked.filter(({ bar }) => bar === undefined);
+  return admitted.length > 0 ? admitted : ranked.filter(({ bar }) => bar?.kind !== 'limited');
+}
+
+/**
+ * The refusal to count for a candidate that was left out, so that what the others lack is not taken for gone.
+ * @param op what it would have been asked for
+ */
+export function refusalOf(
+  { upstream: { name, health }, reason }: Ranked<Candidate>,
+  op: string,
+): UpstreamRefusal {
+  const retryAfter = health.bank.retryAfter();
+  if (retryAfter !== undefined) return { kind: 'limited', upstream: name, retryAfter };
+  const cause = new UpstreamError(`it is not asked now (${reason})`, {
+    upstream: name,
+    op,
+    reason: 'unreachable',
+  });
+  return { kind: 'unavailable', upstream: name, cause };
+}
+
+/** When a transfer of so many bytes is expected to be complete, in seconds; what is not known is assumed. */
+export function expectedSeconds(
+  health: UpstreamHealth,
+  bytes: number,
+  priors: Priors = unknownPriors,
+): number {
+  const firstByteMs = health.firstByteMs ?? priors.firstByteMs;
+  return firstByteMs / 1000 + bytes / (health.bytesPerSecond ?? priors.bytesPerSecond);
+}
+
+/** Half-way between the best that is known and the median: good enough to be tried, not to be preferred for long. */
+function priorsOf(candidates: readonly Candidate[]): Priors {
+  const firstBytes = known(candidates.map(({ health }) => health.firstByteMs)).toSorted((a, b) => a - b);
+  const rates = known(candidates.map(({ health }) => health.bytesPerSecond)).toSorted((a, b) => b - a);
+  return {
+    firstByteMs: hopeful(firstBytes) ?? unknownPriors.firstByteMs,
+    bytesPerSecond: hopeful(rates) ?? unknownPriors.bytesPerSecond,
+  };
+}
+
+function hopeful(bestFirst: readonly number[]): number | undefined {
+  const [best] = bestFirst;
+  const median = bestFirst[Math.floor(bestFirst.length / 2)];
+  return best === undefined || median === undefined ? undefined : (best + median) / 2;
+}
+
+function known(values: readonly (number | undefined)[]): number[] {
+  return values.filter((value) => value !== undefined);
+}
+
+function judge<T extends Candidate>(upstream: T, size: number, priors: Priors): Ranked<T> {
+  const { health } = upstream;
+  const bar = health.barFor('content');
+  const expected = expectedSeconds(health, size, priors);
+  const text = `expected ${expected.toFixed(expected < 10 ? 1 : 0)} s for ${formatSize(size)}`;
+  const reason = bar?.reason ?? (health.state === 'closed' ? text : `half-open, ${text}`);
+  return { upstream, bar, exploring: false, expected, reason };
+}
+
+function tierOf({ bar, upstream }: Ranked<Candidate>): number {
+  if (bar !== undefined) return 1 + barOrder[bar.kind];
+  return upstream.health.state === 'closed' ? 0 : 1;
+}
+
+function costOf({ bar, expected }: Ranked<Candidate>): number {
+  return bar === undefined ? expected : bar.ms;
+}
+
+function toExplore<T extends Candidate>(
+  [best, ...others]: readonly Ranked<T>[],
+  size: number,
+  random: () => number,
+): Ranked<T> | undefined {
+  // To ask the best is to measure it, where that is what is due.
+  if (best === undefined || others.length === 0 || isOverdue(best, size)) return undefined;
+  const overdue = others.filter((other) => isOverdue(other, size));
+  if (overdue.length > 0) {
+    return overdue.reduce((a, b) => {
+      return b.upstream.health.unusedFor(size) > a.upstream.health.unusedFor(size) ? b : a;
+    });
+  }
+  const newcomers = others.filter(({ upstream: { health } }) => {
+    return health.state === 'closed' && health.samplesFor(size) < newcomerSamples;
+  });
+  if (newcomers.length === 0 || random() >= exploredShare) return undefined;
+  return newcomers[Math.floor(random() * newcomers.length)];
+}
+
+/** One that was down is left to the probes first: no client is to wait for it more than once a minute. */
+function isOverdue({ upstream: { health } }: Ranked<Candidate>, size: number): boolean {
+  const heardOf = health.state === 'closed' || health.idleMs >= staleAfter;
+  return heardOf && health.unusedFor(size) >= staleAfter;
+}

@@ -1,0 +1,213 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Observe, UpstreamAuth } from '../auth/auth.ts';
+import type { UpstreamHealth } from '../health/health.ts';
+import { parseRetryAfter } from '../http/retry-after.ts';
+import type { SmallAnswer, SmallHttp } from '../http/small-http.ts';
+import type { BlobTransfer, BodyHop, UpstreamOp, UpstreamRefusal, UpstreamResult } from '../result.ts';
+import { UpstreamError, type UpstreamErrorReason } from '../result.ts';
+import type { WireRequest } from '../wire/messages.ts';
+import { walk } from './follow.ts';
+import { nextPage } from './next-page.ts';
+import { sendSmall, sentByHop } from './sending.ts';
+
+/** A request for something small: `path` below the repository, or a whole URL within the upstream's origin. */
+export type SmallPlan = {
+  readonly method: 'GET' | 'HEAD';
+  readonly path: string | URL;
+  readonly accept: string;
+  readonly maxBytes: number;
+};
+
+/** What a body is worth: a value, or the clause that says why it is none. */
+export type Reading<T> =
+  | { readonly kind: 'value'; readonly value: T }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** Builds the wire request of one hop. */
+export type WireRequests = (url: URL, headers: Readonly<Record<string, string>>) => WireRequest;
+
+/**
+ * What came of a probe: it answered as a registry does, it answered something else, it did not answer or with a 5xx,
+ * or it was not asked.
+ */
+export type ProbeOutcome = 'alive' | 'unclear' | 'down' | 'left-alone';
+
+/** The longest answer to `GET /v2/` that is read, in bytes. */
+const maxVersionAnswer = 64 * 1024;
+
+/** Pages of a listing that are followed at most. */
+const maxPages = 100;
+
+/** One upstream's requests, by repository: where they go, how they are walked, what is observed. */
+export class RegistryRequests {
+  readonly #http: SmallHttp;
+  readonly #auth: UpstreamAuth;
+  readonly #clock: Clock;
+  readonly #health: UpstreamHealth;
+  readonly #observe: Observe;
+  readonly #upstream: { readonly name: string; readonly url: URL };
+  readonly #base: string;
+
+  /** `base` is put before every repository: empty, or path components with a slash behind. */
+  constructor(
+    deps: { http: SmallHttp; auth: UpstreamAuth; clock: Clock; health: UpstreamHealth; observe: Observe },
+    options: { name: string; url: URL; base: string },
+  ) {
+    this.#http = deps.http;
+    this.#auth = deps.auth;
+    this.#clock = deps.clock;
+    this.#health = deps.health;
+    this.#observe = deps.observe;
+    this.#upstream = { name: options.name, url: options.url };
+    this.#base = options.base;
+  }
+
+  /** The URL of something below a repository. */
+  endpoint(repository: string, path: string): URL {
+    return new URL(`/v2/${this.#base}${repository}/${path}`, this.#upstream.url.href);
+  }
+
+  /** Asks whether the upstream is there: see `UpstreamClient.probe`. */
+  async probe(signal: AbortSignal): Promise<ProbeOutcome> {
+    const health = this.#health;
+    const pass = health.admit();
+    if (pass.kind === 'no') return 'left-alone';
+    const started = performance.now();
+    let outcome: ProbeOutcome | 'aborted' = 'aborted';
+    try {
+      outcome = await this.#askForVersion(signal);
+      return outcome;
+    } finally {
+      pass.release();
+      this.#observe('probe', outcome, performance.now() - started);
+    }
+  }
+
+  /** Fetches something small and reads it; `read` sees 2xx answers only. */
+  async small<T>(
+    op: UpstreamOp,
+    repository: string,
+    plan: SmallPlan,
+    read: (answer: SmallAnswer) => Reading<T>,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<T>> {
+    return this.#observed(op, async () => {
+      const result = await this.#answer(op, repository, plan, signal);
+      if (result.kind !== 'ok') return result;
+      const reading = read(result.value);
+      if (reading.kind === 'refused') return this.#unavailable(op, 'content', reading.reason);
+      return { ...result, value: reading.value };
+    });
+  }
+
+  /**
+   * Fetches a listing page by page, within the upstream's origin; `read` says whether it wants more. The value is
+   * the last page's URL, without meaning.
+   */
+  async pages(
+    op: UpstreamOp,
+    repository: string,
+    plan: Omit<SmallPlan, 'method'> & { readonly path: URL },
+    read: (page: SmallAnswer) => Reading<'more' | 'enough'>,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<URL>> {
+    return this.#observed(op, async () => {
+      let path = plan.path;
+      for (let page = 0; ; page++) {
+        const result = await this.#answer(op, repository, { ...plan, path, method: 'GET' }, signal);
+        if (result.kind !== 'ok') return result;
+        const reading = read(result.value);
+        if (reading.kind === 'refused') return this.#unavailable(op, 'content', reading.reason);
+        const next = reading.value === 'more' ? nextPage(result.value.headers['link'], path) : undefined;
+        if (!next) return { ...result, value: path };
+        if (page + 1 >= maxPages) return this.#unavailable(op, 'content', 'its listing has too many pages');
+        path = next;
+      }
+    });
+  }
+
+  /** Transfers a blob's bytes from `offset` on, by as many hops as it takes. */
+  async blob(
+    repository: string,
+    plan: { path: string; headers: Readonly<Record<string, string>>; offset: number },
+    wire: WireRequests,
+    hop: BodyHop,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<BlobTransfer>> {
+    return this.#observed('get-blob', () => {
+      return walk<BlobTransfer>(
+        { auth: this.#auth, clock: this.#clock, health: this.#health },
+        this.#upstream,
+        {
+          op: 'get-blob',
+          url: this.endpoint(repository, plan.path),
+          repository: this.#base + repository,
+          headers: plan.headers,
+          send: async (url, headers) =>
+            sentByHop(await hop(wire(url, headers), { offset: plan.offset }, signal)),
+        },
+        signal,
+      );
+    });
+  }
+
+  async #askForVersion(signal: AbortSignal): Promise<ProbeOutcome> {
+    const health = this.#health;
+    const url = new URL('/v2/', this.#upstream.url.href);
+    const sent = await sendSmall(
+      this.#http,
+      { method: 'GET', url, headers: { accept: '*/*' }, maxBytes: maxVersionAnswer },
+      signal,
+    );
+    if (sent.kind === 'failed') {
+      health.observeFailure(sent.reason);
+      return sent.reason === 'content' ? 'unclear' : 'down';
+    }
+    const status = sent.kind === 'final' ? 200 : sent.status;
+    const { headers = {}, firstByteMs } = sent;
+    health.bank.heard(headers);
+    const alive = status === 200 || status === 401;
+    if (alive && firstByteMs !== undefined) health.observeFirstByte(firstByteMs);
+    health.observeAnswer(status, parseRetryAfter(headers['retry-after'], this.#clock.now()));
+    if (alive) return 'alive';
+    return status >= 500 ? 'down' : 'unclear';
+  }
+
+  #answer(
+    op: UpstreamOp,
+    repository: string,
+    plan: SmallPlan,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<SmallAnswer>> {
+    const { method, maxBytes } = plan;
+    return walk<SmallAnswer>(
+      { auth: this.#auth, clock: this.#clock, health: this.#health },
+      this.#upstream,
+      {
+        op,
+        url: typeof plan.path === 'string' ? this.endpoint(repository, plan.path) : plan.path,
+        repository: this.#base + repository,
+        headers: { accept: plan.accept },
+        send: (url, headers) => sendSmall(this.#http, { method, url, headers, maxBytes }, signal),
+      },
+      signal,
+    );
+  }
+
+  async #observed<T>(op: UpstreamOp, work: () => Promise<UpstreamResult<T>>): Promise<UpstreamResult<T>> {
+    const started = performance.now();
+    let outcome = 'aborted';
+    try {
+      const result = await work();
+      outcome = result.kind;
+      return result;
+    } finally {
+      this.#observe(op, outcome, performance.now() - started);
+    }
+  }
+
+  #unavailable(op: UpstreamOp, reason: UpstreamErrorReason, message: string): UpstreamRefusal {
+    const upstream = this.#upstream.name;
+    return { kind: 'unavailable', upstream, cause: new UpstreamError(message, { upstream, op, reason }) };
+  }
+}

@@ -1,0 +1,48 @@
+import type { AdminOperations, TagMove } from '../../../src/http/admin/admin.ts';
+import { OciError } from '../../../src/oci/errors.ts';
+
+/** A digest of the given hex digit, for tests that only need it to be well-formed. */
+export const digestOf = (digit: string) => `sha256:${digit.repeat(64)}`;
+
+/** Operations that do nothing but say what they were asked for, as lines of text. */
+export function scriptedOperations() {
+  const asked: string[] = [];
+  const moves: TagMove[] = [
+    {
+      tag: '3.12',
+      old: digestOf('a'),
+      new: digestOf('b'),
+      upstream: 'registry-1.docker.io',
+      at: Date.UTC(2026, 6, 1, 8, 30),
+      action: 'moved',
+    },
+    { tag: '3.12', old: undefined, new: digestOf('a'), upstream: '', at: 0, action: 'locked' },
+  ];
+  const operations: AdminOperations = {
+    history: async ({ registry, repository }, tag) => {
+      asked.push(`history ${registry} ${repository} ${tag ?? '-'}`);
+      return moves;
+    },
+    rollback: async ({ registry, repository }, tag, digest) => {
+      asked.push(`rollback ${registry} ${repository} ${tag} ${digest}`);
+      if (digest === digestOf('f'))
+        throw new OciError('MANIFEST_UNKNOWN', 'that manifest is not stored here');
+    },
+    release: async ({ registry, repository }, tag) => {
+      asked.push(`release ${registry} ${repository} ${tag}`);
+      if (tag === 'broken') throw new Error('secret detail');
+    },
+    lock: async (images) => {
+      asked.push(
+        `lock ${images.map((image) => `${image.registry}/${image.repository}:${image.tag}`).join(' ')}`,
+      );
+      return images.map(({ registry, repository, tag }) => ({
+        image: `${registry}/${repository}`,
+        tag,
+        digest: digestOf('c'),
+        platforms: tag === 'plain' ? undefined : { 'linux/amd64': digestOf('d') },
+      }));
+    },
+  };
+  return { operations, asked };
+}

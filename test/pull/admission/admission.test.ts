@@ -1,0 +1,346 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { neverAborted } from '../../../src/lib/abort.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { mediaTypes } from '../../../src/oci/media-types.ts';
+import type { Tag } from '../../../src/oci/reference.ts';
+import { type LockedImages, type PolicyRule, PolicyRules } from '../../../src/policy/rules.ts';
+import { Admission, type DigestPolicy } from '../../../src/pull/admission/admission.ts';
+import type { DeniedContent } from '../../../src/pull/admission/denied-content.ts';
+import { ManifestStore } from '../../../src/pull/manifests/store.ts';
+import { keyOf } from '../../../src/pull/repository.ts';
+import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { makeArtifact, makeImage, makeIndex, type TestManifest } from '../../helpers/image.ts';
+import { temporaryDirectory } from '../../helpers/start-proxy.ts';
+import { mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { targetOf } from '../scripted-upstream.ts';
+
+const image = 'ghcr.io/org/app';
+const [v1, latest] = [mustTag('v1'), mustTag('latest')];
+/** What `v1` names, and what `latest` does. */
+const [good, bad] = [makeIndex({ seed: 'good' }), makeIndex({ seed: 'bad' })];
+const [goodImage, badImage] = [must(good.images[0]), must(bad.images[0])];
+
+const onlyV1: PolicyRule = { images: [image], tags: ['v1'], action: 'allow' };
+const notLatest: PolicyRule = { images: ['**'], tags: ['latest'], action: 'deny', reason: 'Floats' };
+
+type Scene = {
+  fallback?: 'allow' | 'deny';
+  digests?: DigestPolicy;
+  /** What makes the content of denied digests known. */
+  learn?: DeniedContent['learn'];
+  locked?: Readonly<Record<string, Digest>>;
+};
+
+async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
+  const { fallback = 'allow', digests = 'provenance', locked = {}, learn = async () => undefined } = options;
+  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  onTestFinished(() => metadata.close());
+  const lock = lockedImages(locked);
+  const admission = new Admission(
+    {
+      rules: new PolicyRules({ default: fallback, rules, locked: lock }),
+      metadata,
+      lock,
+      deniedContent: { learn },
+    },
+    { digests },
+  );
+  const store = new ManifestStore({ metadata, changed: (key) => admission.changed(key) });
+  const target = targetOf([]);
+  const key = keyOf(target);
+  return {
+    metadata,
+    admission,
+    target,
+    /** Records what was pulled, and the tag that led to it. */
+    async pulled(manifest: TestManifest, tag?: Tag, from = target) {
+      const received = { ...manifest, digestHint: undefined };
+      await store.admit(keyOf(from), received, { digest: undefined, tag, upstream: 'up', at: 1 });
+    },
+    async drop(tag: Tag) {
+      await store.dropTag(key, tag);
+    },
+    async tag(tag: Tag, digest?: Digest) {
+      return (await admission.tag(target, tag, digest)).kind;
+    },
+    async digest(digest: Digest, from = target) {
+      return (await admission.digest(from, digest, neverAborted)).kind;
+    },
+    async message(digest: Digest) {
+      const admitted = await admission.digest(target, digest);
+      return admitted.kind === 'deny' ? admitted.message : admitted.kind;
+    },
+  };
+}
+
+function lockedImages(locked: Readonly<Record<string, Digest>>): LockedImages {
+  return {
+    digest: (name, tag) => (name === image ? locked[tag] : undefined),
+    holds: (name, digest) => name === image && Object.values(locked).includes(digest),
+    names: (name) => name === image && Object.keys(locked).length > 0,
+  };
+}
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('there is none');
+  return value;
+}
+
+/** An index, one image of it, that image's config and a layer. */
+function partsOf(index: typeof good): readonly Digest[] {
+  const [first] = index.images;
+  const parts = [index.manifest, first?.manifest, first?.config, first?.layers[0]];
+  return parts.map((part) => must(part).digest);
+}
+
+test('a tag is decided by the rules, at once, and with the terms of the rule that allows it', async () => {
+  const pinned: PolicyRule = { images: [image], tags: ['v1'], action: 'allow', pin: true, minAge: 5 };
+  const { admission, target } = await scene([pinned], { fallback: 'deny' });
+  const terms = { locked: undefined, pin: true, minAge: 5 };
+  expect(admission.tag(target, v1)).toEqual({ kind: 'allow', terms, certain: true });
+  expect(await admission.tag(target, latest)).toMatchObject({ kind: 'deny' });
+});
+
+test('a denial says what would be allowed, by the tags that are known', async () => {
+  const { admission, target, pulled } = await scene([onlyV1], { fallback: 'deny' });
+  const denied = async () => {
+    const admitted = await admission.tag(target, latest);
+    return admitted.kind === 'deny' ? admitted.message : '';
+  };
+  expect(await denied()).toContain('ghcr.io/org/app:latest');
+  expect(await denied()).toContain('tags like v1');
+  await pulled(good.manifest, v1);
+  expect(await denied()).toContain('for example: v1.');
+});
+
+test('with provenance, a digest is served where an allowed tag led to it, its parts as well', async () => {
+  const { digest, pulled } = await scene([onlyV1], { fallback: 'deny' });
+  for (const part of partsOf(good)) expect(await digest(part)).toBe('deny');
+  await pulled(good.manifest, v1);
+  await pulled(goodImage.manifest);
+  for (const part of partsOf(good)) expect(await digest(part)).toBe('allow');
+  for (const part of partsOf(bad)) expect(await digest(part)).toBe('deny');
+});
+
+test('with provenance, what only a denied tag led to is denied, with the rule and its reason', async () => {
+  const { digest, message, pulled } = await scene([notLatest]);
+  await pulled(bad.manifest, latest);
+  await pulled(badImage.manifest);
+  for (const part of partsOf(bad)) expect(await digest(part)).toBe('deny');
+  expect(await message(badImage.config.digest)).toMatch(/known by its tag latest.*rule 1.*Floats/);
+});
+
+test('with provenance, a layer that an allowed tag shares with a denied one is served', async () => {
+  const shared = must(goodImage.layers[0]);
+  const both = makeImage({ seed: 'good' });
+  const { digest, pulled } = await scene([notLatest]);
+  await pulled(both.manifest, latest);
+  expect(await digest(shared.digest)).toBe('deny');
+  await pulled(good.manifest, v1);
+  await pulled(goodImage.manifest);
+  expect(await digest(shared.digest)).toBe('allow');
+});
+
+test('with provenance, a tag that was allowed to lead to a digest goes on doing so when it moves or is gone', async () => {
+  const { digest, pulled, drop } = await scene([onlyV1], { fallback: 'deny' });
+  await pulled(good.manifest, v1);
+  await pulled(bad.manifest, v1);
+  expect(await digest(good.manifest.digest)).toBe('allow');
+  await drop(v1);
+  expect(await digest(good.manifest.digest)).toBe('allow');
+});
+
+test('with "deny", only what an allowed tag names now is served', async () => {
+  const { digest, pulled, drop } = await scene([onlyV1], { fallback: 'deny', digests: 'deny' });
+  await pulled(good.manifest, v1);
+  expect(await digest(good.manifest.digest)).toBe('allow');
+  await pulled(bad.manifest, v1);
+  expect(await digest(good.manifest.digest)).toBe('deny');
+  expect(await digest(bad.manifest.digest)).toBe('allow');
+  await drop(v1);
+  expect(await digest(bad.manifest.digest)).toBe('deny');
+});
+
+test('with "allow", any digest of a repository is served unless all of it is denied', async () => {
+  const { digest } = await scene([onlyV1], { fallback: 'deny', digests: 'allow' });
+  expect(await digest(bad.manifest.digest)).toBe('allow');
+  const elsewhere = targetOf([], { repository: 'org/other' });
+  expect(await digest(bad.manifest.digest, elsewhere)).toBe('deny');
+});
+
+test('what a tag led to in one repository is not served in another, nor in its namesake', async () => {
+  const { digest, pulled } = await scene([{ images: ['**'], tags: ['v1'], action: 'allow' }], {
+    fallback: 'deny',
+  });
+  await pulled(good.manifest, v1);
+  await pulled(goodImage.manifest);
+  for (const stranger of [targetOf([], { repository: 'org/other' }), targetOf([], { name: 'docker.io' })]) {
+    for (const part of partsOf(good)) expect(await digest(part, stranger)).toBe('deny');
+  }
+});
+
+test('where everything is allowed, nothing is looked up', async () => {
+  const { admission, target, metadata } = await scene([]);
+  await metadata.close();
+  expect(admission.digest(target, good.manifest.digest)).toMatchObject({ kind: 'allow' });
+});
+
+test('a decision is remembered until something else is known to lead there', async () => {
+  const { admission, digest, target, metadata } = await scene([onlyV1], { fallback: 'deny' });
+  const key = keyOf(target);
+  const { digest: wanted } = good.manifest;
+  expect(await digest(wanted)).toBe('deny');
+  const stored = { ...good.manifest, mediaType: mediaTypes.ociIndex };
+  await metadata.putManifest(key, stored, [], { tag: v1, upstream: 'up', at: 1 });
+  expect(await digest(wanted)).toBe('deny');
+  admission.changed({ ...key, registry: 'docker.io' });
+  expect(await digest(wanted)).toBe('deny');
+  admission.changed(key);
+  expect(await digest(wanted)).toBe('allow');
+  expect(admission.digest(target, wanted)).not.toBeInstanceOf(Promise);
+});
+
+test('a decision that was under way when something changed is not remembered', async () => {
+  const { admission, digest, target, pulled } = await scene([onlyV1], { fallback: 'deny' });
+  const underWay = admission.digest(target, good.manifest.digest);
+  await pulled(good.manifest, v1);
+  expect(await underWay).toMatchObject({ kind: 'deny' });
+  expect(await digest(good.manifest.digest)).toBe('allow');
+});
+
+test('a signature, an SBOM and the fallback tag of referrers are judged by the digest that they are about', async () => {
+  const { tag, digest, pulled } = await scene([onlyV1], { fallback: 'deny' });
+  const derived = (about: Digest, suffix: string) => mustTag(`${about.replace(':', '-')}${suffix}`);
+  await pulled(good.manifest, v1);
+  for (const suffix of ['', '.sig', '.att', '.sbom']) {
+    expect(await tag(derived(good.manifest.digest, suffix))).toBe('allow');
+    expect(await tag(derived(bad.manifest.digest, suffix))).toBe('deny');
+  }
+  // What such a tag leads to is served by digest as well, and a signature of the signature.
+  const signature = makeArtifact(bad.manifest, { seed: 'signature' });
+  expect(await digest(signature.manifest.digest)).toBe('deny');
+  await pulled(signature.manifest, derived(good.manifest.digest, '.sig'));
+  expect(await digest(signature.manifest.digest)).toBe('allow');
+  expect(await digest(must(signature.layers[0]).digest)).toBe('allow');
+  expect(await tag(derived(signature.manifest.digest, '.sig'))).toBe('allow');
+});
+
+test('signatures that are about each other come to an end', async () => {
+  const [one, other] = [makeArtifact(good.manifest), makeArtifact(bad.manifest)];
+  const { digest, pulled } = await scene([onlyV1], { fallback: 'deny' });
+  await pulled(one.manifest, mustTag(`${other.manifest.digest.replace(':', '-')}.sig`));
+  await pulled(other.manifest, mustTag(`${one.manifest.digest.replace(':', '-')}.sig`));
+  expect(await digest(one.manifest.digest)).toBe('deny');
+});
+
+test('a sha512 signature, of whose subject the tag holds half, is served only where everything is', async () => {
+  const half = mustTag(`sha512-${'a'.repeat(64)}.sig`);
+  expect(await (await scene([notLatest])).tag(half)).toBe('deny');
+  expect(await (await scene([])).tag(half)).toBe('allow');
+});
+
+test('what refers to an allowed image is served: by its own word, or by upstream’s', async () => {
+  const { digest, pulled, metadata, target, admission } = await scene([onlyV1], { fallback: 'deny' });
+  await pulled(good.manifest, v1);
+  const [sbom, listed] = [makeArtifact(good.manifest), makeArtifact(bad.manifest)];
+  await pulled(sbom.manifest);
+  expect(await digest(sbom.manifest.digest)).toBe('allow');
+  expect(await digest(must(sbom.layers[0]).digest)).toBe('allow');
+  expect(await digest(listed.manifest.digest)).toBe('deny');
+  await metadata.putReferrers(keyOf(target), good.manifest.digest, [listed.manifest.digest]);
+  admission.changed(keyOf(target));
+  expect(await digest(listed.manifest.digest)).toBe('allow');
+});
+
+test('a locked tag is what the lockfile says, and all that belongs to it is served under default deny', async () => {
+  const locked = { v1: good.manifest.digest };
+  const { admission, target, digest, tag, pulled } = await scene([], { fallback: 'deny', locked });
+  expect(admission.tag(target, v1)).toEqual({
+    kind: 'allow',
+    terms: { locked: good.manifest.digest, pin: false, minAge: 0 },
+    certain: true,
+  });
+  expect(await tag(latest)).toBe('deny');
+  expect(await digest(good.manifest.digest)).toBe('allow');
+  await pulled(good.manifest, v1);
+  await pulled(goodImage.manifest);
+  for (const part of partsOf(good)) expect(await digest(part)).toBe('allow');
+  // What the tag was elsewhere, or will be, is not what is locked.
+  await pulled(bad.manifest, v1);
+  await pulled(badImage.manifest);
+  for (const part of partsOf(bad)) expect(await digest(part)).toBe('deny');
+});
+
+test('an image that is locked and pulled by its digest alone is served with its parts', async () => {
+  const locked = { v1: good.manifest.digest };
+  const { digest, pulled } = await scene([], { fallback: 'deny', locked });
+  await pulled(good.manifest);
+  await pulled(goodImage.manifest);
+  for (const part of partsOf(good)) expect(await digest(part)).toBe('allow');
+});
+
+test('a rule with digests allows what they lead to, by tag and without', async () => {
+  const listed: PolicyRule = { images: ['**'], digests: [good.manifest.digest], action: 'allow' };
+  for (const tagged of [true, false]) {
+    const { digest, pulled } = await scene([listed], { fallback: 'deny' });
+    await pulled(good.manifest, tagged ? v1 : undefined);
+    await pulled(goodImage.manifest);
+    await pulled(bad.manifest, tagged ? v1 : undefined);
+    await pulled(badImage.manifest);
+    for (const part of partsOf(good)) expect(await digest(part)).toBe('allow');
+    for (const part of partsOf(bad)) expect(await digest(part)).toBe('deny');
+  }
+});
+
+test('a rule with digests denies what they lead to: an index with all of it, one image of an index alone', async () => {
+  const deny = (digest: Digest): PolicyRule => ({ images: ['**'], digests: [digest], action: 'deny' });
+  for (const tagged of [true, false]) {
+    const whole = await scene([deny(bad.manifest.digest)]);
+    const one = await scene([deny(badImage.manifest.digest)]);
+    for (const { pulled } of [whole, one]) {
+      await pulled(bad.manifest, tagged ? v1 : undefined);
+      await pulled(badImage.manifest);
+      await pulled(must(bad.images[1]).manifest);
+    }
+    for (const part of partsOf(bad)) expect(await whole.digest(part)).toBe('deny');
+    const [index, ...parts] = partsOf(bad);
+    expect(await one.digest(must(index))).toBe('allow');
+    for (const part of parts) expect(await one.digest(part)).toBe('deny');
+    expect(await one.digest(must(bad.images[1]?.layers[0]).digest)).toBe('allow');
+  }
+});
+
+test('a tag whose digest decides is uncertain until that is known, and then decided', async () => {
+  const listed: PolicyRule = { images: ['**'], digests: [bad.manifest.digest], action: 'deny' };
+  const { admission, target, tag } = await scene([listed]);
+  expect(await admission.tag(target, v1)).toMatchObject({ kind: 'allow', certain: false });
+  expect(await tag(v1, good.manifest.digest)).toBe('allow');
+  expect(await tag(v1, bad.manifest.digest)).toBe('deny');
+});
+
+test('a tag whose digest decides keeps the terms of the rule that allows what it is served as', async () => {
+  const rules: PolicyRule[] = [
+    { images: ['**'], digests: [bad.manifest.digest], action: 'deny' },
+    { images: ['**'], action: 'allow', pin: true, minAge: 7 },
+  ];
+  const { admission, target, pulled } = await scene(rules);
+  const terms = async () => (await admission.tag(target, v1)) as { terms?: unknown };
+  await pulled(good.manifest, v1);
+  expect((await terms()).terms).toEqual({ locked: undefined, pin: true, minAge: 7 });
+  // What is denied is not held on to.
+  await pulled(bad.manifest, v1);
+  expect((await terms()).terms).toEqual({ locked: undefined, pin: false, minAge: 7 });
+});
+
+test('a list shows what may be had, and what a lockfile adds', async () => {
+  const { admission, target } = await scene([onlyV1], {
+    fallback: 'deny',
+    locked: { v9: good.manifest.digest },
+  });
+  const shown = ['v1', 'v2', 'v9', `sha256-${'a'.repeat(64)}.sig`].filter((tag) =>
+    admission.lists(target, tag),
+  );
+  expect(shown).toEqual(['v1', 'v9', `sha256-${'a'.repeat(64)}.sig`]);
+  expect(await admission.repository(target)).toMatchObject({ kind: 'allow' });
+  expect(await admission.repository(targetOf([], { name: 'quay.io' }))).toMatchObject({ kind: 'deny' });
+});

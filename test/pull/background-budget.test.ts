@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { neverAborted } from '../../src/lib/abort.ts';
+import { Errand } from '../../src/pull/background-budget.ts';
+import { startFakeUpstream } from '../helpers/fake-upstream.ts';
+import { within } from '../helpers/gate.ts';
+import { makeBlob } from '../helpers/image.ts';
+import { fillScene } from './fill/fill-scene.ts';
+import { readRange } from './fill/reading.ts';
+
+const large = makeBlob('large', 1_500_000);
+const small = makeBlob('small', 1_000);
+const unlimited = { requests: undefined, bytesPerSecond: undefined };
+
+async function scene() {
+  const upstream = await startFakeUpstream();
+  const room = await fillScene([upstream.url], { configured: [{ minSpeed: 400_000 }] });
+  for (const blob of [large, small]) {
+    upstream.content.addBlob('org/app', blob);
+    await room.allow(blob.digest, blob.bytes.length);
+  }
+  const on = (errand: Errand) => ({ ...room.target, errand });
+  return { upstream, ...room, on };
+}
+
+test('an errand may send so many requests: downloads that it begins count once, those that it joins do not', async () => {
+  const { blobs, on, target } = await scene();
+  const errand = new Errand({ requests: 1, bytesPerSecond: undefined });
+  const own = blobs.begin(on(errand), large.digest, neverAborted);
+  await own;
+  expect(errand).toMatchObject({ used: 1, spent: true });
+  await blobs.begin(on(errand), large.digest, neverAborted);
+  const begin = blobs.begin(on(errand), small.digest, neverAborted);
+  await expect(begin).rejects.toMatchObject({ code: 'ERRAND_SPENT' });
+  expect(errand.used).toBe(1);
+  // What an errand may not do, a client may.
+  await blobs.begin(target, small.digest, neverAborted);
+});
+
+test('an errand that has leave for all is not bounded', () => {
+  const errand = new Errand(unlimited);
+  for (let request = 0; request < 100; request += 1) errand.spend();
+  expect(errand).toMatchObject({ used: 100, spent: false, paced: false, budgets: [] });
+});
+
+test('an errand keeps to its bandwidth, and its slowness is not held against the upstream', async () => {
+  const { blobs, on, upstreams, log } = await scene();
+  const errand = new Errand({ requests: undefined, bytesPerSecond: 1_000_000 });
+  const started = performance.now();
+  await blobs.begin(on(errand), large.digest, neverAborted);
+  // A burst, and the last piece, are free.
+  expect(performance.now() - started).toBeGreaterThan(700);
+  expect(upstreams[0]?.health.bytesPerSecond).toBeUndefined();
+  expect(log.lines.map(({ message }) => message)).toEqual(['blob downloaded']);
+});
+
+test('a client that wants what an errand fetches is not held back', async () => {
+  const { upstream, blobs, on, target, fills } = await scene();
+  // At this pace it would take a quarter of an hour.
+  const errand = new Errand({ requests: undefined, bytesPerSecond: 1_700 });
+  const slow = blobs.begin(on(errand), large.digest, neverAborted);
+  await upstream.journal.reaches(({ bytes }) => bytes > 0);
+  const content = await blobs.open(target, large.digest, neverAborted);
+  expect(content.outcome).toBe('joined');
+  const reading = readRange(content.read, { start: 0, end: content.size }, 100_000, neverAborted);
+  expect((await within(reading, 'the blob')).bytes).toEqual(large.bytes);
+  await content.close();
+  await slow;
+  await fills.find(large.digest)?.done;
+  expect(upstream.journal.count({ kind: 'blob' })).toBe(1);
+});

@@ -1,0 +1,142 @@
+import { onTestFinished } from 'vitest';
+import { systemClock } from '../../../src/lib/clock.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
+import { PullBlobs } from '../../../src/pull/blobs/blobs.ts';
+import { type FillReport, Fills } from '../../../src/pull/blobs/fills.ts';
+import { VerifiedDownloads } from '../../../src/pull/download/verified-downloads.ts';
+import { keyOf, type ResolvedRepository } from '../../../src/pull/repository.ts';
+import { FillWorkers } from '../../../src/pull/threads/fill-workers.ts';
+import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
+import { FillFiles } from '../../../src/store/disk/fill-files.ts';
+import { type Layout, storageLayout } from '../../../src/store/disk/layout.ts';
+import type { Metadata } from '../../../src/store/metadata.ts';
+import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { UpstreamClient } from '../../../src/upstream/client.ts';
+import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
+import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
+import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { within } from '../../helpers/gate.ts';
+import { openFilesUnder } from '../../helpers/leaks.ts';
+import { temporaryDirectory } from '../../helpers/start-proxy.ts';
+import { mustKey } from '../../store/sqlite/contract-metadata.ts';
+
+/** Everything below one blob download, wired as `app.ts` does it, on a storage of its own. */
+export type FillScene = {
+  readonly layout: Layout;
+  readonly fills: Fills;
+  readonly blobs: PullBlobs;
+  readonly store: DiskBlobStore;
+  readonly metadata: Metadata;
+  readonly target: ResolvedRepository;
+  /** What was told of each fill that ended. */
+  readonly reports: FillReport[];
+  /** The upstreams, of which wrong bytes were told, in that order. */
+  readonly distrusted: string[];
+  /** The clients of the upstreams, as given. */
+  readonly upstreams: readonly UpstreamClient[];
+  readonly log: CapturedLog;
+  /** Gives the repository leave to read a blob. */
+  allow(digest: Digest, size: number | undefined): Promise<void>;
+};
+
+type Options = Partial<ConstructorParameters<typeof Fills>[1]> & {
+  root?: string;
+  threads?: number;
+  /** Bytes from which on a blob is hashed by another thread than its own; the default of {@link FillWorkers}. */
+  hashedApartFrom?: number;
+  /** How patient its downloads are. */
+  download?: ConstructorParameters<typeof VerifiedDownloads>[1]['patience'];
+  /** Failures in a row after which an upstream is left alone. */
+  failures?: number;
+  /** What each upstream is configured with, in the order of their origins. */
+  configured?: readonly Partial<UpstreamOptions>[];
+};
+
+/** Builds a {@link FillScene} whose repository `ghcr.io/org/app` is fetched from these origins, in order. */
+export async function fillScene(origins: readonly string[], options: Options = {}): Promise<FillScene> {
+  const {
+    root = await temporaryDirectory(),
+    threads = 1,
+    hashedApartFrom,
+    download = { rounds: 4, pause: 1 },
+    configured = [],
+    failures = 3,
+    ...deviating
+  } = options;
+  const layout = storageLayout(root);
+  const metadata = SqliteMetadata.open(layout.index);
+  const files = new FillFiles(layout);
+  await files.prepare(0);
+  const store = new DiskBlobStore(layout);
+  const workers = new FillWorkers({ threads, ...(hashedApartFrom !== undefined && { hashedApartFrom }) });
+  const captured = captureLog();
+  const { log } = captured;
+  const clock = systemClock;
+  const reports: FillReport[] = [];
+  const distrusted: string[] = [];
+  const random = () => 0.999;
+  const downloads = new VerifiedDownloads(
+    {
+      log,
+      random,
+      hedges: new HedgeBudget(),
+      budgets: () => [],
+      hedged: () => undefined,
+      distrusted: (name) => distrusted.push(name),
+    },
+    { patience: download },
+  );
+  const fills = new Fills(
+    {
+      blobs: store,
+      files,
+      metadata,
+      workers,
+      downloads,
+      clock,
+      log,
+      ended: (report) => reports.push(report),
+    },
+    {
+      patience: 60_000,
+      sizeLimit: 100_000_000,
+      concurrency: 8,
+      ...deviating,
+    },
+  );
+  const blobs = new PullBlobs({ blobs: store, metadata, fills, clock });
+  const upstreams = origins.map((url, index) => {
+    const timeouts = { connectTimeout: 20_000, headersTimeout: 20_000, stallTimeout: 20_000 };
+    const health = new UpstreamHealth({ clock, random }, { breaker: { failures } });
+    return new UpstreamClient(
+      { log, clock, health, observe: () => undefined },
+      { url, tags: true, insecure: true, userAgent: 'test', ...timeouts, ...configured[index] },
+    );
+  });
+  const { repository } = mustKey('ghcr.io', 'org/app');
+  const registry = { name: 'ghcr.io', upstreams, tagTtl: 60_000, negativeTtl: 10_000 };
+  const target = { registry, repository };
+  onTestFinished(async () => {
+    blobs.close();
+    // A fill that hangs must not hide, behind a hook that hangs as well, the test that found it.
+    await within(fills.close(), 'the fills to close', 5_000).finally(() => workers.close());
+    await Promise.all(upstreams.map((upstream) => upstream.close()));
+    await metadata.close();
+    const open = openFilesUnder(root);
+    if (open.length > 0) throw new Error(`still open: ${open.join()}`);
+  });
+  return {
+    layout,
+    fills,
+    blobs,
+    store,
+    metadata,
+    target,
+    reports,
+    distrusted,
+    upstreams,
+    log: captured,
+    allow: (digest, size) => metadata.putLink(keyOf(target), digest, size),
+  };
+}

@@ -1,0 +1,71 @@
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { PullTimes } from '../../../src/pull/manifests/pull-times.ts';
+import type { Metadata, PullRecord } from '../../../src/store/metadata.ts';
+import { captureLog } from '../../helpers/capture-log.ts';
+import { makeBlob } from '../../helpers/image.ts';
+import { mustKey, mustTag } from '../../store/sqlite/contract-metadata.ts';
+
+const app = mustKey('ghcr.io', 'org/app');
+const { digest } = makeBlob('x', 1);
+
+function note(at: number, tag?: string): PullRecord {
+  return { ...app, digest, tag: tag === undefined ? undefined : mustTag(tag), at };
+}
+
+function begin(recordPulls?: Metadata['recordPulls']) {
+  vi.useFakeTimers();
+  const written: (readonly PullRecord[])[] = [];
+  const logs = captureLog();
+  const metadata = {
+    recordPulls: recordPulls ?? (async (pulls) => void written.push(pulls)),
+  } as Metadata;
+  const times = new PullTimes({ metadata, log: logs.log }, { every: 5_000 });
+  onTestFinished(async () => {
+    await times.close();
+    vi.useRealTimers();
+  });
+  return { times, written, logs };
+}
+
+test('pulls are written in batches, the newest note of each', async () => {
+  const { times, written } = begin();
+  times.note(note(1));
+  times.note(note(2));
+  times.note(note(3, 'v1'));
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect(written).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(written).toEqual([[note(2), note(3, 'v1')]]);
+});
+
+test('nothing noted is nothing written', async () => {
+  const { times, written } = begin();
+  times.note(note(1));
+  await vi.advanceTimersByTimeAsync(50_000);
+  await times.flush();
+  expect(written).toHaveLength(1);
+});
+
+test('closing writes what is left, and ends the batches', async () => {
+  const { times, written } = begin();
+  times.note(note(1));
+  await times.close();
+  expect(written).toEqual([[note(1)]]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('an index that fails is logged, and the batches go on', async () => {
+  const failures = [new Error('disk full')];
+  const written: (readonly PullRecord[])[] = [];
+  const { times, logs } = begin(async (pulls) => {
+    const failure = failures.pop();
+    if (failure !== undefined) throw failure;
+    written.push(pulls);
+  });
+  times.note(note(1));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(logs.text()).toContain('disk full');
+  times.note(note(2));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(written).toEqual([[note(2)]]);
+});
