@@ -64,7 +64,7 @@ export function watchUpstreams(registries: readonly Registry[], metrics: Metrics
     return health.describe().quarantinedUntil === undefined ? 0 : 1;
   });
   show('entrepot_upstream_budget_remaining', 'Requests that its rate limit still grants.', (health) => {
-    return health.bank.remaining;
+    return health.rateLimit.remaining;
   });
   show('entrepot_upstream_first_byte_seconds', 'Its usual time to the first byte.', ({ firstByteMs }) => {
     return firstByteMs === undefined ? undefined : firstByteMs / 1000;

@@ -1,15 +1,15 @@
 import { Bandwidth } from '../upstream/wire/bandwidth.ts';
 
-/** An errand wanted another upstream request after its last. */
-export class ErrandSpentError extends Error {
-  readonly code = 'ERRAND_SPENT';
+/** Background work wanted another upstream request after its budget was spent. */
+export class BudgetSpentError extends Error {
+  readonly code = 'BUDGET_SPENT';
 }
 
 /**
- * What work that no client waits for may take from upstreams. It travels with the repository that is asked for, so
- * that it holds for whatever is begun on its behalf, and not for what clients began.
+ * What work that no client waits for may take from upstreams. It travels with the repository that is asked for. So it
+ * bounds whatever is begun for that work, and nothing that a client began.
  */
-export class Errand {
+export class BackgroundBudget {
   readonly #requests: number;
   readonly #bandwidth: Bandwidth | undefined;
   #used = 0;
@@ -35,22 +35,22 @@ export class Errand {
   }
 
   /** Whether its downloads are held back, so that their speed says nothing about an upstream. */
-  get paced(): boolean {
+  get throttled(): boolean {
     return this.#bandwidth !== undefined;
   }
 
-  /** The memories of the bandwidth budgets that its connections keep, besides those of the upstream. */
-  get budgets(): readonly SharedArrayBuffer[] {
+  /** The memories of the bandwidth limits that its connections keep, besides those of the upstream. */
+  get bandwidths(): readonly SharedArrayBuffer[] {
     return this.#bandwidth === undefined ? [] : [this.#bandwidth.shared];
   }
 
   /**
    * Takes account of one request that is about to be sent.
-   * @throws ErrandSpentError when it was to be the one too many
+   * @throws BudgetSpentError when all that it may send were sent
    */
   spend(): void {
     if (this.spent) {
-      throw new ErrandSpentError(`all ${this.#requests} upstream requests that it may send were sent`);
+      throw new BudgetSpentError(`all ${this.#requests} upstream requests that it may send were sent`);
     }
     this.#used += 1;
   }

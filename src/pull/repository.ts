@@ -1,7 +1,7 @@
 import type { RepositoryName } from '../oci/reference.ts';
 import type { RepositoryKey } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
-import type { Errand } from './background-budget.ts';
+import type { BackgroundBudget } from './background-budget.ts';
 
 /** A source host that the configuration names, and the endpoints that serve its content. */
 export type Registry = {
@@ -20,8 +20,8 @@ export type Registry = {
 export type ResolvedRepository = {
   readonly registry: Registry;
   readonly repository: RepositoryName;
-  /** What it is asked for on behalf of, where that is no client. */
-  readonly errand?: Errand;
+  /** What may be taken from upstreams for this, where no client asks. */
+  readonly budget?: BackgroundBudget;
 };
 
 /** Where Docker Hub is, which is not at the name by which it is known. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { neverAborted } from '../../src/lib/abort.ts';
-import { Errand } from '../../src/pull/background-budget.ts';
+import { BackgroundBudget } from '../../src/pull/background-budget.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { within } from '../helpers/gate.ts';
 import { makeBlob } from '../helpers/image.ts';
@@ -18,46 +18,46 @@ async function scene() {
     upstream.content.addBlob('org/app', blob);
     await room.allow(blob.digest, blob.bytes.length);
   }
-  const on = (errand: Errand) => ({ ...room.target, errand });
+  const on = (budget: BackgroundBudget) => ({ ...room.target, budget });
   return { upstream, ...room, on };
 }
 
-test('an errand may send so many requests: downloads that it begins count once, those that it joins do not', async () => {
+test('background work may send so many requests: downloads that it begins count once, those that it joins do not', async () => {
   const { blobs, on, target } = await scene();
-  const errand = new Errand({ requests: 1, bytesPerSecond: undefined });
-  const own = blobs.begin(on(errand), large.digest, neverAborted);
+  const budget = new BackgroundBudget({ requests: 1, bytesPerSecond: undefined });
+  const own = blobs.begin(on(budget), large.digest, neverAborted);
   await own;
-  expect(errand).toMatchObject({ used: 1, spent: true });
-  await blobs.begin(on(errand), large.digest, neverAborted);
-  const begin = blobs.begin(on(errand), small.digest, neverAborted);
-  await expect(begin).rejects.toMatchObject({ code: 'ERRAND_SPENT' });
-  expect(errand.used).toBe(1);
-  // What an errand may not do, a client may.
+  expect(budget).toMatchObject({ used: 1, spent: true });
+  await blobs.begin(on(budget), large.digest, neverAborted);
+  const begin = blobs.begin(on(budget), small.digest, neverAborted);
+  await expect(begin).rejects.toMatchObject({ code: 'BUDGET_SPENT' });
+  expect(budget.used).toBe(1);
+  // What background work may not do, a client may.
   await blobs.begin(target, small.digest, neverAborted);
 });
 
-test('an errand that has leave for all is not bounded', () => {
-  const errand = new Errand(unlimited);
-  for (let request = 0; request < 100; request += 1) errand.spend();
-  expect(errand).toMatchObject({ used: 100, spent: false, paced: false, budgets: [] });
+test('background work that may send any number is not bounded', () => {
+  const budget = new BackgroundBudget(unlimited);
+  for (let request = 0; request < 100; request += 1) budget.spend();
+  expect(budget).toMatchObject({ used: 100, spent: false, throttled: false, bandwidths: [] });
 });
 
-test('an errand keeps to its bandwidth, and its slowness is not held against the upstream', async () => {
+test('background work keeps to its bandwidth, and its slowness is not held against the upstream', async () => {
   const { blobs, on, upstreams, log } = await scene();
-  const errand = new Errand({ requests: undefined, bytesPerSecond: 1_000_000 });
+  const budget = new BackgroundBudget({ requests: undefined, bytesPerSecond: 1_000_000 });
   const started = performance.now();
-  await blobs.begin(on(errand), large.digest, neverAborted);
+  await blobs.begin(on(budget), large.digest, neverAborted);
   // A burst, and the last piece, are free.
   expect(performance.now() - started).toBeGreaterThan(700);
   expect(upstreams[0]?.health.bytesPerSecond).toBeUndefined();
   expect(log.lines.map(({ message }) => message)).toEqual(['blob downloaded']);
 });
 
-test('a client that wants what an errand fetches is not held back', async () => {
+test('a client that wants what background work fetches is not held back', async () => {
   const { upstream, blobs, on, target, fills } = await scene();
   // At this pace it would take a quarter of an hour.
-  const errand = new Errand({ requests: undefined, bytesPerSecond: 1_700 });
-  const slow = blobs.begin(on(errand), large.digest, neverAborted);
+  const budget = new BackgroundBudget({ requests: undefined, bytesPerSecond: 1_700 });
+  const slow = blobs.begin(on(budget), large.digest, neverAborted);
   await upstream.journal.reaches(({ bytes }) => bytes > 0);
   const content = await blobs.open(target, large.digest, neverAborted);
   expect(content.outcome).toBe('joined');

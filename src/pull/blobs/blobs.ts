@@ -219,7 +219,7 @@ export class PullBlobs {
           // To vouch for what another repository brought takes the trust of who may say what a tag names.
           inTagOrder(target.registry.upstreams),
           (upstream, attempt) => {
-            target.errand?.spend();
+            target.budget?.spend();
             return upstream.headBlob(target.repository, digest, attempt);
           },
           own,

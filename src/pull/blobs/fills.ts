@@ -5,7 +5,7 @@ import { IntegrityError, OciError } from '../../oci/errors.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
 import type { FillFiles } from '../../store/disk/fill-files.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { Errand } from '../background-budget.ts';
+import type { BackgroundBudget } from '../background-budget.ts';
 import type { VerifiedDownloads } from '../download/verified-downloads.ts';
 import { Fill } from '../fill/fill.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
@@ -34,8 +34,8 @@ export class Fills {
   readonly #deps: FillsDeps;
   readonly #options: { patience: number; sizeLimit: number; concurrency: number };
   readonly #running = new Map<Digest, Fill>();
-  /** On behalf of what those were begun that no client asked for. */
-  readonly #errands = new WeakMap<Fill, Errand>();
+  /** The budgets of the fills that background work began. */
+  readonly #budgets = new WeakMap<Fill, BackgroundBudget>();
   readonly #queue: (() => void)[] = [];
   #active = 0;
   #closed = false;
@@ -63,23 +63,23 @@ export class Fills {
   /**
    * Joins the fill of a digest, or starts it from the registry of `target`. Nobody joins one that has failed: another
    * begins as soon as that is cleaned up.
-   * @throws ErrandSpentError when it is for an errand that may start none
+   * @throws BudgetSpentError when it is for background work that may start none
    */
   join(
     target: ResolvedRepository,
     digest: Digest,
     size: number | undefined,
   ): { fill: Fill; joined: boolean } {
-    const { errand } = target;
+    const { budget } = target;
     const running = this.#running.get(digest);
     if (running !== undefined && !running.failed) {
-      // Somebody waits for it now, so that it is no errand any more.
-      if (errand === undefined) this.#errands.get(running)?.hurry(running.done);
+      // A client waits for it from here on, so that the limits of background work do not hold for it.
+      if (budget === undefined) this.#budgets.get(running)?.hurry(running.done);
       return { fill: running, joined: true };
     }
     if (this.#closed)
       throw new OciError('UNAVAILABLE', 'the server is stopping: try again', { retryAfter: 5 });
-    errand?.spend();
+    budget?.spend();
     const { files, blobs } = this.#deps;
     const fill: Fill = new Fill(
       digest,
@@ -91,7 +91,7 @@ export class Fills {
       { patience: this.#options.patience },
     );
     this.#running.set(digest, fill);
-    if (errand !== undefined) this.#errands.set(fill, errand);
+    if (budget !== undefined) this.#budgets.set(fill, budget);
     return { fill, joined: false };
   }
 

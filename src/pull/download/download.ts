@@ -140,8 +140,8 @@ export class Download {
     const runs = this.#lanes.all;
     for (const run of runs) {
       if (run.cancelled) continue;
-      const { upstream, paced } = run.order;
-      run.measure(at, paced ? 0 : upstream.minSpeed);
+      const { upstream, throttled } = run.order;
+      run.measure(at, throttled ? 0 : upstream.minSpeed);
       const better = sources.choose(
         run.stop - run.position,
         this.#lanes.byUpstream(),
@@ -253,7 +253,7 @@ export class Download {
         maySkip: this.#lanes.size === 0,
         expectedRate: this.#lanes.rateOf(upstream) ?? choice.rate,
         budgets: budgets(upstream),
-        paced: target.errand?.paced === true,
+        throttled: target.budget?.throttled === true,
       },
       (lane, total) => this.#begun(lane, total),
       signal,

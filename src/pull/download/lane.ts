@@ -27,7 +27,7 @@ export type LaneOrder = {
   readonly expectedRate: number;
   readonly budgets: readonly SharedArrayBuffer[];
   /** Whether it is held back on purpose: its speed says nothing about the upstream. */
-  readonly paced: boolean;
+  readonly throttled: boolean;
 };
 
 /** Milliseconds over which a lane's rate is measured anew. */
@@ -113,7 +113,7 @@ export class LaneRun {
     begun: (lane: LaneRun, total: number | undefined) => void,
     signal: AbortSignal,
   ): Promise<LaneEnd> {
-    const { upstream, repository, digest, start, end, maySkip, budgets, paced } = this.order;
+    const { upstream, repository, digest, start, end, maySkip, budgets, throttled } = this.order;
     const pass = upstream.health.admit();
     const transfer = upstream.health.began((end ?? this.stop) - start);
     const own = AbortSignal.any([signal, this.#abort.signal]);
@@ -126,7 +126,7 @@ export class LaneRun {
           return slot.hop(
             { slot: this.order.slot, request, start, maySkip, budgets },
             (total, headers) => {
-              if (request.url.startsWith(`${upstream.origin}/`)) upstream.health.bank.heard(headers);
+              if (request.url.startsWith(`${upstream.origin}/`)) upstream.health.rateLimit.heard(headers);
               this.#begunAt = now();
               this.#measured = { at: this.#begunAt, position: start };
               transfer.firstByte();
@@ -146,7 +146,7 @@ export class LaneRun {
       return { position: this.position, refusal: undefined, complete: false };
     } finally {
       pass.release();
-      if (!paced) transfer.ended(this.position - start);
+      if (!throttled) transfer.ended(this.position - start);
     }
   }
 

@@ -24,7 +24,6 @@ export class Sources {
   readonly #random: () => number;
   readonly #out = new Map<string, Refusal>();
   readonly #rangeless = new Set<string>();
-  #excluded: string | undefined;
 
   constructor(upstreams: readonly UpstreamClient[], options: { random: () => number }) {
     this.#upstreams = upstreams;
@@ -44,11 +43,6 @@ export class Sources {
   /** An upstream sends whole blobs only: it is of no use to a lane in the middle. */
   noteRangeless(name: string): void {
     this.#rangeless.add(name);
-  }
-
-  /** Never asks one of the upstreams again, unless it is the only one. */
-  exclude(name: string): void {
-    if (this.#upstreams.length > 1) this.#excluded = name;
   }
 
   /** Begins another round: those that were unavailable may be asked again, and those that gave this answer. */
@@ -108,6 +102,6 @@ export class Sources {
   }
 
   #candidates(): readonly UpstreamClient[] {
-    return this.#upstreams.filter(({ name }) => !this.#out.has(name) && name !== this.#excluded);
+    return this.#upstreams.filter(({ name }) => !this.#out.has(name));
   }
 }

@@ -102,7 +102,7 @@ export class VerifiedDownloads {
     const { log, random, hedges, hedged, budgets } = this.#deps;
     const sources = new Sources(upstreams, { random });
     const now = () => performance.now();
-    const own = target.errand?.budgets ?? [];
+    const own = target.budget?.bandwidths ?? [];
     const all = (upstream: UpstreamClient) => [...budgets(upstream), ...own];
     const job = { target, digest: fill.digest, fill, slot, sources, hedges, hedged, budgets: all, now };
     return new Download({ log }, job, this.#patience);

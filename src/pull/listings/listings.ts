@@ -182,7 +182,7 @@ export class PullListings {
         flight,
         async (own) => {
           const spendAndAsk: typeof ask = (upstream, attempt) => {
-            target.errand?.spend();
+            target.budget?.spend();
             return ask(upstream, attempt);
           };
           // A list changes and is not verified: it is asked of who may say what a tag names.

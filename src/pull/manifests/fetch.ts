@@ -73,7 +73,7 @@ export class ManifestFetch {
     return askInOrder(
       this.#orderFor(target, reference),
       (upstream, own) => {
-        target.errand?.spend();
+        target.budget?.spend();
         return upstream.headManifest(target.repository, reference, own);
       },
       signal,
@@ -143,7 +143,7 @@ export class ManifestFetch {
     signal: AbortSignal,
   ): Promise<UpstreamResult<StoredManifest>> {
     const { store, clock, log } = this.#deps;
-    target.errand?.spend();
+    target.budget?.spend();
     const got = await upstream.getManifest(target.repository, reference, this.#limit, signal);
     if (got.kind !== 'ok') return got;
     const asked = {

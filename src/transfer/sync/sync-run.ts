@@ -3,7 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { Admission } from '../../pull/admission/admission.ts';
-import { Errand, ErrandSpentError } from '../../pull/background-budget.ts';
+import { BackgroundBudget, BudgetSpentError } from '../../pull/background-budget.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
 import type { Warm } from '../warm/warm-images.ts';
@@ -62,20 +62,20 @@ export async function* runSync(
   { polite }: { readonly polite: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<SyncRunEvent, SyncReport, undefined> {
-  const errand = new Errand({ requests: entry.requests, bytesPerSecond: entry.maxBandwidth });
-  const target = { ...entry.target, errand };
+  const budget = new BackgroundBudget({ requests: entry.requests, bytesPerSecond: entry.maxBandwidth });
+  const target = { ...entry.target, budget };
   const tagsBy = { added: [] as Tag[], moved: [] as Tag[], unchanged: [] as Tag[] };
   const failed: { tag?: string; code: string; message: string }[] = [];
   let bytes = 0;
   const done = (stopped?: string): SyncReport => {
-    return { ...tagsBy, failed, requests: errand.used, bytes, ...(stopped !== undefined && { stopped }) };
+    return { ...tagsBy, failed, requests: budget.used, bytes, ...(stopped !== undefined && { stopped }) };
   };
   let tags: readonly Tag[];
   try {
     tags = selectTags(await listAll(deps, target, signal), entry.selection);
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof ErrandSpentError) return done(spentMessage(errand));
+    if (error instanceof BudgetSpentError) return done(spentMessage(budget));
     failed.push(failureOf(error));
     return done();
   }
@@ -88,7 +88,7 @@ export async function* runSync(
       signal,
     );
     bytes += fetched;
-    if (result.result === 'spent') return done(spentMessage(errand));
+    if (result.result === 'spent') return done(spentMessage(budget));
     if (result.result === 'failed') {
       failed.push({ tag, code: result.code, message: result.message });
       deps.log.warn({ image: `${imageName(target)}:${tag}`, cause: result.message }, 'tag not synced');
@@ -146,7 +146,7 @@ async function attempt(
     return await work();
   } catch (error) {
     signal.throwIfAborted();
-    if (error instanceof ErrandSpentError) return { result: 'spent', bytes: 0 };
+    if (error instanceof BudgetSpentError) return { result: 'spent', bytes: 0 };
     return { result: 'failed', bytes: 0, ...failureOf(error) };
   }
 }
@@ -154,18 +154,18 @@ async function attempt(
 /** Why the run must end; `undefined` when it may go on, perhaps after a while. */
 async function mayGoOn(
   { wait }: SyncRunDeps,
-  { registry, errand }: ResolvedRepository & { readonly errand: Errand },
+  { registry, budget }: ResolvedRepository & { readonly budget: BackgroundBudget },
   polite: boolean,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   signal.throwIfAborted();
-  if (errand.spent) return spentMessage(errand);
-  const banks = registry.upstreams.filter(({ tags }) => tags).map(({ health }) => health.bank);
-  const ms = Math.min(...banks.map((bank) => bank.backgroundIn()));
-  if (!polite || banks.length === 0 || ms === Number.POSITIVE_INFINITY) return undefined;
+  if (budget.spent) return spentMessage(budget);
+  const rateLimits = registry.upstreams.filter(({ tags }) => tags).map(({ health }) => health.rateLimit);
+  const ms = Math.min(...rateLimits.map((limit) => limit.backgroundIn()));
+  if (!polite || rateLimits.length === 0 || ms === Number.POSITIVE_INFINITY) return undefined;
   if (ms > patience) return `${registry.name} limits the rate of requests: the rest waits for the next run`;
   if (ms > 0) await wait(ms, signal);
-  for (const bank of banks) if (bank.backgroundIn() === 0) bank.askedInBackground();
+  for (const limit of rateLimits) if (limit.backgroundIn() === 0) limit.askedInBackground();
   return undefined;
 }
 
@@ -174,7 +174,7 @@ function askingAgain<T extends ResolvedRepository>(target: T, tagTtl: number): T
   return { ...target, registry: { ...target.registry, tagTtl } };
 }
 
-function spentMessage({ used }: Errand): string {
+function spentMessage({ used }: BackgroundBudget): string {
   return `the ${used} upstream requests of a run are used up: the rest waits for the next run`;
 }
 

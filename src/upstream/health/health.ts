@@ -2,9 +2,9 @@ import type { Clock } from '../../lib/clock.ts';
 import type { UpstreamErrorReason } from '../result.ts';
 import { Breaker, type BreakerOptions, type BreakerPass, type BreakerState } from './breaker.ts';
 import { ageOf, leftOf } from './period.ts';
-import { type Priority, RateBank } from './rate-limit.ts';
+import { type Priority, RateLimit } from './rate-limit.ts';
 import type { HealthSnapshot, Quarantine } from './snapshot.ts';
-import { Pace, type Transfer } from './speed.ts';
+import { Speed, type Transfer } from './speed.ts';
 
 /**
  * What became of a request that did not end well. No connection, no answer in time, a stall, a 5xx, TLS and
@@ -54,10 +54,10 @@ const failures: ReadonlySet<FailureKind> = new Set<FailureKind>([
  */
 export class UpstreamHealth {
   /** What its answers say about the budget of requests. */
-  readonly bank: RateBank;
+  readonly rateLimit: RateLimit;
   readonly #clock: Clock;
   readonly #breaker: Breaker;
-  readonly #pace: Pace;
+  readonly #speed: Speed;
   readonly #madeAt: number;
   #sampledAt: number | undefined;
   #quarantine: Quarantine | undefined;
@@ -66,9 +66,9 @@ export class UpstreamHealth {
   constructor(deps: { clock: Clock; random: () => number }, options: { breaker?: BreakerOptions } = {}) {
     this.#clock = deps.clock;
     this.#madeAt = deps.clock.now();
-    this.bank = new RateBank({ clock: deps.clock });
+    this.rateLimit = new RateLimit({ clock: deps.clock });
     this.#breaker = new Breaker(deps, options.breaker);
-    this.#pace = new Pace(deps);
+    this.#speed = new Speed(deps);
   }
 
   get state(): BreakerState {
@@ -77,12 +77,12 @@ export class UpstreamHealth {
 
   /** The usual time to the first byte in milliseconds; `undefined` when not known of late. */
   get firstByteMs(): number | undefined {
-    return this.#pace.firstByteMs;
+    return this.#speed.firstByteMs;
   }
 
   /** The usual throughput of one connection; `undefined` when not known of late. */
   get bytesPerSecond(): number | undefined {
-    return this.#pace.bytesPerSecond;
+    return this.#speed.bytesPerSecond;
   }
 
   /** Milliseconds since anything was heard from it or tried in vain; since it was made when that never was. */
@@ -92,23 +92,23 @@ export class UpstreamHealth {
 
   /** The time to the first byte that 19 of the last 20 requests kept, in milliseconds; `undefined` below 8 samples. */
   usualWorstFirstByte(): number | undefined {
-    return this.#pace.usualWorstFirstByte;
+    return this.#speed.usualWorstFirstByte;
   }
 
   /** Samples of what decides about a transfer of this size: throughput, or for a small one the time to the first byte. */
   samplesFor(bytes: number): number {
-    return this.#pace.samplesFor(bytes);
+    return this.#speed.samplesFor(bytes);
   }
 
   /** Milliseconds since it was last asked for, or measured by, something of this size; `Infinity` if never. */
   unusedFor(bytes: number): number {
-    return this.#pace.unusedFor(bytes);
+    return this.#speed.unusedFor(bytes);
   }
 
   /** Says that something of about this size is being asked for. */
   began(bytes: number): Transfer {
     const began = this.#clock.now();
-    this.#pace.asked(bytes);
+    this.#speed.asked(bytes);
     let first: number | undefined;
     let over = false;
     return {
@@ -127,14 +127,14 @@ export class UpstreamHealth {
 
   /** An answer has begun, this many milliseconds after it was asked for. */
   observeFirstByte(ms: number): void {
-    if (!this.#pace.addFirstByte(ms)) return;
+    if (!this.#speed.addFirstByte(ms)) return;
     this.#sampled();
     this.#breaker.answering();
   }
 
   /** One connection brought so many bytes in so many milliseconds; too few bytes tell nothing. */
   observeTransfer(bytes: number, ms: number): void {
-    if (!this.#pace.addTransfer(bytes, ms)) return;
+    if (!this.#speed.addTransfer(bytes, ms)) return;
     this.#sampled();
     this.#breaker.answering();
   }
@@ -143,7 +143,7 @@ export class UpstreamHealth {
   observeSuccess(): void {
     this.#sampled();
     this.#breaker.succeeded();
-    this.bank.served();
+    this.rateLimit.served();
   }
 
   /** A request came to another end. */
@@ -151,7 +151,7 @@ export class UpstreamHealth {
     this.#sampled();
     if (failures.has(kind)) this.#breaker.failed();
     else this.#breaker.succeeded();
-    if (kind === 'limited') this.bank.limited(undefined);
+    if (kind === 'limited') this.rateLimit.limited(undefined);
   }
 
   /** A request was answered with this status. @param retryAfter the seconds that a 429 named */
@@ -163,8 +163,8 @@ export class UpstreamHealth {
     }
     this.#sampled();
     this.#breaker.succeeded();
-    if (status === 429) this.bank.limited(retryAfter);
-    else if (status < 400) this.bank.served();
+    if (status === 429) this.rateLimit.limited(retryAfter);
+    else if (status < 400) this.rateLimit.served();
   }
 
   /**
@@ -192,7 +192,7 @@ export class UpstreamHealth {
     if (quarantined > 0) {
       return { kind: 'quarantined', ms: quarantined, reason: `quarantined: ${this.#quarantine?.reason}` };
     }
-    const limited = this.bank.retryAfter(now);
+    const limited = this.rateLimit.retryAfter(now);
     if (limited !== undefined) {
       return { kind: 'limited', ms: limited * 1000, reason: `rate-limited for ${limited} s` };
     }
@@ -210,10 +210,10 @@ export class UpstreamHealth {
   admit(priority: Priority = 'foreground'): Admission {
     const bar = this.barFor('tags');
     if (bar !== undefined) return refused(bar.reason);
-    if (!this.bank.mayAsk(priority)) return refused('its budget of requests is kept for those who wait');
+    if (!this.rateLimit.mayAsk(priority)) return refused('its budget of requests is kept for those who wait');
     const { kind, release } = this.#breaker.admit();
     if (kind === 'no') return refused('another request finds out if it is back');
-    if (priority === 'background') this.bank.askedInBackground();
+    if (priority === 'background') this.rateLimit.askedInBackground();
     return { kind, release };
   }
 
@@ -224,7 +224,7 @@ export class UpstreamHealth {
       state: this.state,
       firstByteMs: this.firstByteMs,
       bytesPerSecond: this.bytesPerSecond,
-      remaining: this.bank.remaining,
+      remaining: this.rateLimit.remaining,
       quarantinedUntil: quarantined > 0 ? now + quarantined : undefined,
     };
   }
@@ -235,9 +235,9 @@ export class UpstreamHealth {
       version: 1,
       at: this.#clock.now(),
       ...(this.#sampledAt !== undefined && { sampledAt: this.#sampledAt }),
-      pace: this.#pace.snapshot(),
+      pace: this.#speed.snapshot(),
       breaker: this.#breaker.snapshot(),
-      bank: this.bank.snapshot(),
+      bank: this.rateLimit.snapshot(),
       ...(this.#quarantine && { quarantine: this.#quarantine }),
     };
   }
@@ -245,9 +245,9 @@ export class UpstreamHealth {
   /** Takes up what was known; the time since then counts, and a breaker that was open may be tried at once. */
   restore(snapshot: HealthSnapshot): void {
     this.#sampledAt = snapshot.sampledAt;
-    this.#pace.restore(snapshot.pace);
+    this.#speed.restore(snapshot.pace);
     this.#breaker.restore(snapshot.breaker);
-    this.bank.restore(snapshot.bank);
+    this.rateLimit.restore(snapshot.bank);
     this.#quarantine = snapshot.quarantine;
   }
 

@@ -100,7 +100,7 @@ export function refusalOf(
   { upstream: { name, health }, reason }: Ranked<Candidate>,
   op: string,
 ): UpstreamRefusal {
-  const retryAfter = health.bank.retryAfter();
+  const retryAfter = health.rateLimit.retryAfter();
   if (retryAfter !== undefined) return { kind: 'limited', upstream: name, retryAfter };
   const cause = new UpstreamError(`it is not asked now (${reason})`, {
     upstream: name,

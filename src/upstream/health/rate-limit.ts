@@ -5,8 +5,8 @@ import { parseRateHeaders, type RateNotice } from './rate-headers.ts';
 /** Whether somebody waits for the answer. */
 export type Priority = 'foreground' | 'background';
 
-/** What a bank remembers; `at` and `limited.since` in milliseconds since the Unix epoch, the notice in seconds. */
-export type RateBankSnapshot = {
+/** What is known of a rate limit, as plain JSON; `at` and `limited.since` in milliseconds since the Unix epoch, the notice in seconds. */
+export type RateLimitSnapshot = {
   readonly notice?: { limit?: number; remaining?: number; window?: number; reset?: number; at: number };
   readonly limited?: Period;
   readonly strikes: number;
@@ -26,8 +26,11 @@ const defaultWindow = 60 * 60;
 const firstPenalty = 60_000;
 const longestPenalty = 15 * 60_000;
 
-/** The budget of requests that an upstream grants, by what its answers say. Background work leaves a tenth alone. */
-export class RateBank {
+/**
+ * How many requests an upstream grants, by what its answers say. Work that no client waits for leaves a tenth of that
+ * alone.
+ */
+export class RateLimit {
   readonly #clock: Clock;
   #notice: (RateNotice & { readonly at: number }) | undefined;
   #limited: Period | undefined;
@@ -47,13 +50,6 @@ export class RateBank {
   /** The limit by the last account. */
   get limit(): number | undefined {
     return this.#notice?.limit;
-  }
-
-  /** Until when nothing is to be asked, in milliseconds since the Unix epoch; `undefined` when that is not so. */
-  get limitedUntil(): number | undefined {
-    const now = this.#clock.now();
-    const left = leftOf(this.#limited, now);
-    return left > 0 ? now + left : undefined;
   }
 
   /** Whole seconds until something may be asked again, at least 1; `undefined` when it may be now. */
@@ -118,8 +114,8 @@ export class RateBank {
     this.#background = { since: this.#clock.now(), ms };
   }
 
-  /** What {@link RateBank.restore} takes. */
-  snapshot(): RateBankSnapshot {
+  /** What {@link RateLimit.restore} takes. */
+  snapshot(): RateLimitSnapshot {
     const { limit, remaining, window, reset, at } = this.#notice ?? {};
     return {
       strikes: this.#strikes,
@@ -136,8 +132,8 @@ export class RateBank {
     };
   }
 
-  /** Takes up a bank where it was left. */
-  restore({ notice, limited, strikes }: RateBankSnapshot): void {
+  /** Takes up what was known; the time since then counts. */
+  restore({ notice, limited, strikes }: RateLimitSnapshot): void {
     this.#notice = notice && {
       at: notice.at,
       limit: notice.limit,

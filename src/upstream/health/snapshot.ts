@@ -1,6 +1,6 @@
 import type { BreakerSnapshot } from './breaker.ts';
-import type { RateBankSnapshot } from './rate-limit.ts';
-import type { PaceSnapshot } from './speed.ts';
+import type { RateLimitSnapshot } from './rate-limit.ts';
+import type { SpeedSnapshot } from './speed.ts';
 
 /** What is held against an upstream that served wrong bytes. Times in milliseconds (since the Unix epoch). */
 export type Quarantine = {
@@ -11,14 +11,17 @@ export type Quarantine = {
   readonly repeats: number;
 };
 
-/** What is known of an upstream at a time, as plain JSON; milliseconds (since the Unix epoch). */
+/**
+ * What is known of an upstream at a time, as plain JSON that is stored; milliseconds (since the Unix epoch). In version
+ * 1 `pace` is its speed and `bank` its rate limit.
+ */
 export type HealthSnapshot = {
   readonly version: 1;
   readonly at: number;
   readonly sampledAt?: number;
-  readonly pace: PaceSnapshot;
+  readonly pace: SpeedSnapshot;
   readonly breaker: BreakerSnapshot;
-  readonly bank: RateBankSnapshot;
+  readonly bank: RateLimitSnapshot;
   readonly quarantine?: Quarantine;
 };
 
@@ -35,14 +38,14 @@ function isSnapshot(value: unknown): value is HealthSnapshot {
     value['version'] === 1 &&
     isNumber(value['at']) &&
     isOptional(value['sampledAt'], isNumber) &&
-    isPace(value['pace']) &&
+    isSpeed(value['pace']) &&
     isBreaker(value['breaker']) &&
-    isBank(value['bank']) &&
+    isRateLimit(value['bank']) &&
     isOptional(value['quarantine'], isQuarantine)
   );
 }
 
-function isPace(value: unknown): boolean {
+function isSpeed(value: unknown): boolean {
   return (
     isFields(value) &&
     isOptional(value['firstByte'], isAverage) &&
@@ -65,7 +68,7 @@ function isBreaker(value: unknown): boolean {
   );
 }
 
-function isBank(value: unknown): boolean {
+function isRateLimit(value: unknown): boolean {
   return (
     isFields(value) &&
     isCount(value['strikes']) &&

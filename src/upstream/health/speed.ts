@@ -11,8 +11,8 @@ export type Transfer = {
   ended(bytes: number): void;
 };
 
-/** What is known of an upstream's pace, as plain JSON. */
-export type PaceSnapshot = {
+/** What is known of an upstream's speed, as plain JSON. */
+export type SpeedSnapshot = {
   /** Milliseconds to the first byte. */
   readonly firstByte?: AverageSnapshot;
   /** The natural logarithm of bytes per second of one connection. */
@@ -27,7 +27,7 @@ export const measurableBytes = 64 * 1024;
 const halfLife = 5 * 60_000;
 
 /** How quick an upstream is: the time to the first byte, and the throughput of one connection. */
-export class Pace {
+export class Speed {
   readonly #clock: Clock;
   readonly #firstByte: MovingAverage;
   readonly #throughput: MovingAverage;
@@ -92,7 +92,7 @@ export class Pace {
     return true;
   }
 
-  snapshot(): PaceSnapshot {
+  snapshot(): SpeedSnapshot {
     const firstByte = this.#firstByte.snapshot();
     const throughput = this.#throughput.snapshot();
     return {
@@ -103,7 +103,7 @@ export class Pace {
   }
 
   /** Takes up what was known; the time since then counts. */
-  restore({ firstByte, throughput, recentFirstBytes }: PaceSnapshot): void {
+  restore({ firstByte, throughput, recentFirstBytes }: SpeedSnapshot): void {
     this.#firstByte.restore(firstByte);
     this.#throughput.restore(throughput);
     this.#recentFirstBytes.restore(recentFirstBytes);

@@ -102,7 +102,7 @@ async function walkOnce<T>(
     }
     waited += sent.firstByteMs ?? 0;
     // The budget is the registry's own: a storage host behind it has another.
-    if (home && sent.headers !== undefined) health.bank.heard(sent.headers);
+    if (home && sent.headers !== undefined) health.rateLimit.heard(sent.headers);
     if (sent.kind === 'final') {
       tellFinal(health, sent, waited);
       return { kind: 'ok', value: sent.value, upstream: name };

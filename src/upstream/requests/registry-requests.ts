@@ -165,7 +165,7 @@ export class RegistryRequests {
     }
     const status = sent.kind === 'final' ? 200 : sent.status;
     const { headers = {}, firstByteMs } = sent;
-    health.bank.heard(headers);
+    health.rateLimit.heard(headers);
     const alive = status === 200 || status === 401;
     if (alive && firstByteMs !== undefined) health.observeFirstByte(firstByteMs);
     health.observeAnswer(status, parseRetryAfter(headers['retry-after'], this.#clock.now()));

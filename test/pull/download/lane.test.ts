@@ -34,7 +34,7 @@ async function start(order: Partial<LaneOrder> = {}, signal = neverAborted) {
       maySkip: true,
       expectedRate: 900,
       budgets: [],
-      paced: false,
+      throttled: false,
       ...order,
     },
     (_lane, total) => begun.push(total),

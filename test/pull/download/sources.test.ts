@@ -109,16 +109,6 @@ test('in another round those that were unavailable are asked again, and nobody w
   expect(sources.refusals().map(({ kind }) => kind)).toEqual(['missing', 'denied', 'limited']);
 });
 
-test('one that is excluded is never asked again, unless it is the only one', () => {
-  const two = sourcesOf({ a: { rate: 10 * megabyte }, b: { rate: megabyte } });
-  two.sources.exclude('a');
-  two.sources.newRound();
-  expect(two.choose()).toBe('b');
-  const one = sourcesOf({ a: {} });
-  one.sources.exclude('a');
-  expect(one.choose()).toBe('a');
-});
-
 test('the choice can be limited to some', () => {
   const { sources, client } = sourcesOf({ a: { rate: 10 * megabyte }, b: { rate: megabyte } });
   const others = sources.choose(size, new Map(), (upstream) => upstream !== client('a'));

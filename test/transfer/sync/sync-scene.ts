@@ -64,8 +64,8 @@ export function syncScene(
     },
     admission: { lists: (_target, tag) => !world.denied.includes(tag) },
     listings: {
-      tags: async ({ registry, errand }, { last }, allows) => {
-        errand?.spend();
+      tags: async ({ registry, budget }, { last }, allows) => {
+        budget?.spend();
         asked.push(last === undefined ? `list ${registry.tagTtl}` : `list ${last} ${registry.tagTtl}`);
         if (world.listing instanceof Error) throw world.listing;
         const after = world.tags.filter((tag) => last === undefined || tag > last).filter(allows);
@@ -79,7 +79,7 @@ export function syncScene(
         const tag = reference.kind === 'tag' ? reference.tag : reference.digest;
         asked.push([`warm ${tag}`, ...platforms].join(' '));
         if (target.registry.tagTtl !== 0) throw new Error('a tag was taken as given');
-        target.errand?.spend();
+        target.budget?.spend();
         const given = world.warmed[tag] ?? {};
         const result = typeof given === 'function' ? await given(signal) : given;
         return {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
-import { RateBank } from '../../../src/upstream/health/rate-limit.ts';
+import { RateLimit } from '../../../src/upstream/health/rate-limit.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { scriptedUpstream } from '../../pull/scripted-upstream.ts';
 import { digestOf, entryOf, eventLog, outage, syncScene } from './sync-scene.ts';
@@ -96,15 +96,15 @@ describe('a run', () => {
     const upstream = scriptedUpstream();
     const entry = entryOf({ upstreams: [upstream] });
     const { sync, waits, clock } = syncScene([entry], { tags: ['1.0.0', '2.0.0', '3.0.0'] });
-    const bank = new RateBank({ clock });
-    Object.assign(upstream.client.health, { bank });
-    bank.heard({ 'ratelimit-limit': '100;w=3600', 'ratelimit-remaining': '100;w=3600' });
+    const rateLimit = new RateLimit({ clock });
+    Object.assign(upstream.client.health, { rateLimit });
+    rateLimit.heard({ 'ratelimit-limit': '100;w=3600', 'ratelimit-remaining': '100;w=3600' });
     await sync.run(entry, 'schedule', nothing, neverAborted);
     expect(waits).toHaveLength(2);
     expect(Math.min(...waits)).toBeGreaterThan(30_000);
     await sync.run(entry, 'demand', nothing, neverAborted);
     expect(waits).toHaveLength(2);
-    bank.heard({ 'ratelimit-limit': '100;w=3600', 'ratelimit-remaining': '1;w=3600' });
+    rateLimit.heard({ 'ratelimit-limit': '100;w=3600', 'ratelimit-remaining': '1;w=3600' });
     const run = await sync.run(entry, 'schedule', nothing, neverAborted);
     expect(run.stopped).toBe('ghcr.io limits the rate of requests: the rest waits for the next run');
   });

@@ -137,9 +137,9 @@ describe('admission', () => {
 
   it('is refused to background work that would spend what others wait for, and paced otherwise', () => {
     const { health, clock } = openHealth();
-    health.bank.heard({ 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '9;w=21600' });
+    health.rateLimit.heard({ 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '9;w=21600' });
     expect([health.admit('background').kind, health.admit().kind]).toEqual(['no', 'yes']);
-    health.bank.heard({ ratelimit: 'limit=100, remaining=29, reset=100' });
+    health.rateLimit.heard({ ratelimit: 'limit=100, remaining=29, reset=100' });
     expect([health.admit('background').kind, health.admit('background').kind]).toEqual(['yes', 'no']);
     clock.advance(5000);
     expect(health.admit('background').kind).toBe('yes');
@@ -196,7 +196,8 @@ describe('a snapshot', () => {
           } else if (what === 'success') health.observeSuccess();
           else if (what === 'quarantine') health.quarantine('wrong bytes');
           else if (what === 'admit') health.admit();
-          else if (what === 'headers') health.bank.heard({ ratelimit: 'limit=9, remaining=3, reset=70' });
+          else if (what === 'headers')
+            health.rateLimit.heard({ ratelimit: 'limit=9, remaining=3, reset=70' });
           else health.observeFailure(what as FailureKind);
         }
         const before = health.snapshot();
@@ -228,8 +229,8 @@ describe('a snapshot', () => {
     const { health } = openHealth();
     health.observeFirstByte(1);
     health.quarantine('wrong bytes');
-    health.bank.heard({ ratelimit: 'limit=9, remaining=3, reset=70' });
-    health.bank.limited(5);
+    health.rateLimit.heard({ ratelimit: 'limit=9, remaining=3, reset=70' });
+    health.rateLimit.limited(5);
     const good = JSON.parse(JSON.stringify(health.snapshot())) as Record<string, unknown>;
     expect(parseHealthSnapshot(good)).toEqual(good);
     for (const value of [undefined, null, 1, 'x', [], {}, { ...good, version: 2 }]) {

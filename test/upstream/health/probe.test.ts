@@ -129,7 +129,7 @@ describe('what a client tells its health', () => {
     });
     const { client } = openClient(server.origin);
     await client.headManifest('a/b', tag, never);
-    expect([client.health.bank.limit, client.health.bank.remaining]).toEqual([100, 76]);
+    expect([client.health.rateLimit.limit, client.health.rateLimit.remaining]).toEqual([100, 76]);
     expect(client.health.firstByteMs).toBeGreaterThan(0);
   });
 
@@ -142,7 +142,7 @@ describe('what a client tells its health', () => {
     });
     const { client } = openClient(server.origin);
     expect((await client.headBlob('a', digest, never)).kind).toBe('ok');
-    expect(client.health.bank.remaining).toBe(50);
+    expect(client.health.rateLimit.remaining).toBe(50);
   });
 
   it('is each 429, from the upstream or its token endpoint', async () => {
@@ -151,7 +151,7 @@ describe('what a client tells its health', () => {
     });
     const { client } = openClient(server.origin);
     await client.getManifest('a', tag, 100, never);
-    expect([client.health.bank.retryAfter(), client.health.state]).toEqual([42, 'closed']);
+    expect([client.health.rateLimit.retryAfter(), client.health.state]).toEqual([42, 'closed']);
 
     const guarded = await httpServer((request, response) => {
       const realm = `Bearer realm="http://${request.headers.host}/token"`;
@@ -160,7 +160,7 @@ describe('what a client tells its health', () => {
     });
     const other = openClient(guarded.origin).client;
     expect((await other.getManifest('a', tag, 100, never)).kind).toBe('limited');
-    expect(other.health.bank.retryAfter()).toBe(9);
+    expect(other.health.rateLimit.retryAfter()).toBe(9);
   });
 
   it.each([

@@ -59,7 +59,7 @@ describe('rankForBytes', () => {
     const { all } = measured([1, 9e6], [2, 9e6], [3, 9e6], [4, 9e6]);
     const [lying, limited, broken] = all;
     must(lying).health.quarantine('wrong bytes');
-    must(limited).health.bank.limited(30);
+    must(limited).health.rateLimit.limited(30);
     for (let n = 0; n < 3; n++) must(broken).health.observeFailure('timeout');
     const ranked = rankForBytes(all, size, noLuck);
     expect(ranked.map(({ upstream, reason }) => `${upstream.name} ${reason}`)).toEqual([
@@ -75,7 +75,7 @@ describe('rankForBytes', () => {
 
   it('names a refusal for one that is left out, so that it is not taken for one that lacks the content', () => {
     const { all } = measured([1, 9e6], [2, 9e6]);
-    must(all[0]).health.bank.limited(30);
+    must(all[0]).health.rateLimit.limited(30);
     for (let n = 0; n < 3; n++) must(all[1]).health.observeFailure('timeout');
     const refusals = rankForBytes(all, size, noLuck).map((ranked) => refusalOf(ranked, 'get-blob'));
     expect(refusals).toMatchObject([

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseRateHeaders } from '../../../src/upstream/health/rate-headers.ts';
-import { RateBank } from '../../../src/upstream/health/rate-limit.ts';
+import { RateLimit } from '../../../src/upstream/health/rate-limit.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 
 const hub = (remaining: number) => ({
@@ -9,9 +9,9 @@ const hub = (remaining: number) => ({
   'ratelimit-remaining': `${remaining};w=21600`,
 });
 
-function openBank() {
+function openRateLimit() {
   const clock = makeManualClock();
-  return { clock, bank: new RateBank({ clock }) };
+  return { clock, limit: new RateLimit({ clock }) };
 }
 
 describe('parseRateHeaders', () => {
@@ -119,9 +119,9 @@ describe('parseRateHeaders', () => {
         for (const number of Object.values(notice ?? {})) {
           expect(number === undefined || (Number.isSafeInteger(number) && number >= 0)).toBe(true);
         }
-        const { bank } = openBank();
-        bank.heard(headers);
-        expect(bank.backgroundIn()).toBeGreaterThanOrEqual(0);
+        const { limit } = openRateLimit();
+        limit.heard(headers);
+        expect(limit.backgroundIn()).toBeGreaterThanOrEqual(0);
       }),
       { numRuns: 500 },
     );
@@ -130,92 +130,91 @@ describe('parseRateHeaders', () => {
 
 describe('the budget', () => {
   it('is the last account, and whole again when its window has passed', () => {
-    const { bank, clock } = openBank();
-    expect(bank.remaining).toBeUndefined();
-    bank.heard(hub(76));
-    bank.heard({ 'content-type': 'text/plain' });
-    expect([bank.limit, bank.remaining]).toEqual([100, 76]);
+    const { limit, clock } = openRateLimit();
+    expect(limit.remaining).toBeUndefined();
+    limit.heard(hub(76));
+    limit.heard({ 'content-type': 'text/plain' });
+    expect([limit.limit, limit.remaining]).toEqual([100, 76]);
     clock.advance(21_600_000);
-    expect(bank.remaining).toBe(100);
+    expect(limit.remaining).toBe(100);
   });
 
   it('leaves those who wait alone until the upstream says 429', () => {
-    const { bank } = openBank();
-    bank.heard(hub(0));
-    expect(bank.mayAsk('foreground')).toBe(true);
-    expect(bank.mayAsk('background')).toBe(false);
+    const { limit } = openRateLimit();
+    limit.heard(hub(0));
+    expect(limit.mayAsk('foreground')).toBe(true);
+    expect(limit.mayAsk('background')).toBe(false);
   });
 
   it('keeps a tenth from background work, and at least five', () => {
-    const { bank } = openBank();
-    bank.heard(hub(10));
-    expect(bank.mayAsk('background')).toBe(true);
-    bank.heard(hub(9));
-    expect(bank.mayAsk('background')).toBe(false);
-    bank.heard({ 'x-ratelimit-limit': '20', 'x-ratelimit-remaining': '4' });
-    expect(bank.mayAsk('background')).toBe(false);
+    const { limit } = openRateLimit();
+    limit.heard(hub(10));
+    expect(limit.mayAsk('background')).toBe(true);
+    limit.heard(hub(9));
+    expect(limit.mayAsk('background')).toBe(false);
+    limit.heard({ 'x-ratelimit-limit': '20', 'x-ratelimit-remaining': '4' });
+    expect(limit.mayAsk('background')).toBe(false);
   });
 
   it('spreads what background work may take over the window', () => {
-    const { bank, clock } = openBank();
-    bank.heard({ ratelimit: 'limit=100, remaining=29, reset=100' });
-    bank.askedInBackground();
-    expect(bank.backgroundIn()).toBe(5000);
+    const { limit, clock } = openRateLimit();
+    limit.heard({ ratelimit: 'limit=100, remaining=29, reset=100' });
+    limit.askedInBackground();
+    expect(limit.backgroundIn()).toBe(5000);
     clock.advance(4999);
-    expect(bank.mayAsk('background')).toBe(false);
+    expect(limit.mayAsk('background')).toBe(false);
     clock.advance(1);
-    expect(bank.mayAsk('background')).toBe(true);
+    expect(limit.mayAsk('background')).toBe(true);
   });
 });
 
 describe('a 429', () => {
   it('keeps everybody away for as long as it says', () => {
-    const { bank, clock } = openBank();
-    bank.limited(30);
-    expect([bank.mayAsk('foreground'), bank.mayAsk('background')]).toEqual([false, false]);
-    expect([bank.retryAfter(), bank.backgroundIn()]).toEqual([30, 30_000]);
-    expect(bank.limitedUntil).toBe(clock.now() + 30_000);
+    const { limit, clock } = openRateLimit();
+    limit.limited(30);
+    expect([limit.mayAsk('foreground'), limit.mayAsk('background')]).toEqual([false, false]);
+    expect([limit.retryAfter(), limit.backgroundIn()]).toEqual([30, 30_000]);
     clock.advance(29_999);
-    expect(bank.retryAfter()).toBe(1);
+    expect(limit.retryAfter()).toBe(1);
     clock.advance(1);
-    expect([bank.mayAsk('foreground'), bank.retryAfter()]).toEqual([true, undefined]);
+    expect([limit.mayAsk('foreground'), limit.retryAfter()]).toEqual([true, undefined]);
   });
 
   it('holds for the reset that comes with it when it says no time', () => {
-    const { bank } = openBank();
-    bank.heard({ ratelimit: '"default";r=0;t=17' });
-    bank.limited(undefined);
-    expect(bank.retryAfter()).toBe(17);
+    const { limit } = openRateLimit();
+    limit.heard({ ratelimit: '"default";r=0;t=17' });
+    limit.limited(undefined);
+    expect(limit.retryAfter()).toBe(17);
   });
 
   it('holds for a minute when it says nothing, longer each time, until a request is served', () => {
-    const { bank, clock } = openBank();
+    const { limit, clock } = openRateLimit();
     const penalties: (number | undefined)[] = [];
     for (let n = 0; n < 6; n++) {
-      bank.limited(undefined);
-      bank.limited(undefined);
-      penalties.push(bank.retryAfter());
+      limit.limited(undefined);
+      limit.limited(undefined);
+      penalties.push(limit.retryAfter());
       clock.advance(15 * 60_000);
     }
     expect(penalties).toEqual([60, 120, 240, 480, 900, 900]);
-    bank.served();
-    bank.limited(undefined);
-    expect(bank.retryAfter()).toBe(60);
+    limit.served();
+    limit.limited(undefined);
+    expect(limit.retryAfter()).toBe(60);
   });
 
   it('does not shorten one that holds for longer', () => {
-    const { bank } = openBank();
-    bank.limited(100);
-    bank.limited(5);
-    expect(bank.retryAfter()).toBe(100);
+    const { limit } = openRateLimit();
+    limit.limited(100);
+    limit.limited(5);
+    expect(limit.retryAfter()).toBe(100);
   });
 
   it('is not forgotten by a restart', () => {
-    const { bank, clock } = openBank();
-    bank.heard(hub(3));
-    bank.limited(100);
-    const later = new RateBank({ clock });
-    later.restore(JSON.parse(JSON.stringify(bank.snapshot())));
+    const { limit, clock } = openRateLimit();
+    limit.heard(hub(3));
+    limit.limited(100);
+    const later = new RateLimit({ clock });
+    later.restore(JSON.parse(JSON.stringify(limit.snapshot())));
     clock.advance(40_000);
     expect([later.retryAfter(), later.remaining, later.limit]).toEqual([60, 3, 100]);
   });
