@@ -2,13 +2,17 @@ import type { WireConnection } from './connection.ts';
 
 type Idle = { connection: WireConnection; timer: NodeJS.Timeout };
 
-/** Connections that wait for their next request, by destination; one that closes meanwhile is dropped. */
+/** Idle connections, each kept for the next request to its destination. One that closes meanwhile is dropped. */
 export class WirePool {
   readonly #maxIdlePerOrigin: number;
   readonly #idleTimeout: number;
   readonly #idle = new Map<string, Idle[]>();
   #closed = false;
 
+  /**
+   * @param options.maxIdlePerOrigin connections kept for one key
+   * @param options.idleTimeout milliseconds for which one is kept
+   */
   constructor(options: { maxIdlePerOrigin: number; idleTimeout: number }) {
     this.#maxIdlePerOrigin = options.maxIdlePerOrigin;
     this.#idleTimeout = options.idleTimeout;
@@ -16,17 +20,21 @@ export class WirePool {
 
   /** The connection that was used last for this key, now the caller's; `undefined` when none waits. */
   take(key: string): WireConnection | undefined {
-    const entry = this.#idle.get(key)?.at(-1);
-    if (!entry) return undefined;
-    this.#drop(key, entry);
-    entry.connection.wake();
-    return entry.connection;
+    for (;;) {
+      const entry = this.#idle.get(key)?.at(-1);
+      if (!entry) return undefined;
+      this.#drop(key, entry);
+      // One that was just closed has not told of it yet.
+      if (!entry.connection.reusable) continue;
+      entry.connection.wake();
+      return entry.connection;
+    }
   }
 
-  /** Keeps a connection for the next request, or closes it when enough of its kind wait. */
+  /** Keeps a connection for the next request. It is closed when it is not fit for one, or when enough for its key wait. */
   put(key: string, connection: WireConnection): void {
     const waiting = this.#idle.get(key) ?? [];
-    if (this.#closed || waiting.length >= this.#maxIdlePerOrigin) {
+    if (this.#closed || !connection.reusable || waiting.length >= this.#maxIdlePerOrigin) {
       connection.destroy();
       return;
     }

@@ -65,8 +65,7 @@ export class Wire {
     signal: AbortSignal,
   ): Promise<{ result: WireResult; untouched: boolean }> {
     const outcome = await connection.exchange(target.request, request, sink, signal);
-    if (connection.reusable) this.#pool.put(target.key, connection);
-    else connection.destroy();
+    this.#pool.put(target.key, connection);
     return outcome;
   }
 }
