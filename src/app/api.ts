@@ -49,7 +49,7 @@ export function openApi(
       'denied image asked for by digest: its client goes around the policy',
     );
   };
-  const pullTimes = new PullTimes({ metadata, log }, { every: 5_000 });
+  const pullTimes = new PullTimes({ journal: metadata.journal, log }, { every: 5_000 });
   onClose(() => pullTimes.close());
   const prefetch = openPrefetch(config, core, around, onClose);
   const { writeStallTimeout } = config.server;

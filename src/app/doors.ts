@@ -71,8 +71,11 @@ export async function openDoors(
 }
 
 /** A manifest to ask about where none is named: rights are a repository's. */
-async function knownTag(metadata: Metadata, target: ResolvedRepository): Promise<Reference | undefined> {
-  const [name] = await metadata.tags(keyOf(target));
+async function knownTag(
+  metadata: Pick<Metadata, 'tags'>,
+  target: ResolvedRepository,
+): Promise<Reference | undefined> {
+  const [name] = await metadata.tags.names(keyOf(target));
   const tag = name === undefined ? undefined : parseTag(name);
   return tag && { kind: 'tag', tag };
 }

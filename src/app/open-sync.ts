@@ -29,7 +29,7 @@ export function openSync(
   ]);
   const sync = new Sync(
     {
-      metadata,
+      journal: metadata.journal,
       listings,
       admission,
       warm,

@@ -1,7 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError, type OciErrorCode } from '../oci/errors.ts';
 import { isDerivedTag, type Tag } from '../oci/reference.ts';
-import type { Metadata, RepositoryKey } from '../store/metadata.ts';
+import type { Metadata } from '../store/metadata.ts';
+import type { RepositoryKey } from '../store/repository-key.ts';
 import type { Registry } from './repository.ts';
 
 /**
@@ -19,11 +20,11 @@ export function offlineError(code: OciErrorCode, what: string, bundle: string): 
 
 /** A tag that is known to lead to a digest, or to have done so: the image whose bundle holds it. */
 export async function tagLeadingTo(
-  metadata: Metadata,
+  metadata: Pick<Metadata, 'links'>,
   key: RepositoryKey,
   digest: Digest,
 ): Promise<Tag | undefined> {
-  const leads = await metadata.leadsTo(key, digest, { current: false });
+  const leads = await metadata.links.leadsTo(key, digest, { current: false });
   return leads.map(({ tag }) => tag).find((tag) => tag !== undefined && !isDerivedTag(tag));
 }
 

@@ -1,5 +1,5 @@
 import type { RepositoryName } from '../oci/reference.ts';
-import type { RepositoryKey } from '../store/metadata.ts';
+import type { RepositoryKey } from '../store/repository-key.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { BackgroundBudget } from './background-budget.ts';
 

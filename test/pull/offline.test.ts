@@ -22,7 +22,7 @@ test('a tag is as good as confirmed, from memory and after a restart', async () 
   restart();
   expect(await told(v1, offline)).toBe('hit old');
   expect(await told(byDigest(old), offline)).toBe('hit old');
-  expect(await metadata.tags({ registry: 'ghcr.io', repository: offline.repository })).toEqual(['v1']);
+  expect(await metadata.tags.names({ registry: 'ghcr.io', repository: offline.repository })).toEqual(['v1']);
 });
 
 test('what is not stored does not exist, each time anew', async () => {
@@ -32,7 +32,7 @@ test('what is not stored does not exist, each time anew', async () => {
     `this mirror is offline and ghcr.io/org/app@${fresh.digest} is not stored here`,
   );
   // As an import does.
-  await metadata.importManifests([
+  await metadata.manifests.import([
     {
       key: { registry: 'ghcr.io', repository: offline.repository },
       manifest: {
@@ -61,7 +61,7 @@ test('a tag that was rolled back stays, and nobody looks what became of it', asy
   const { told, offline, metadata, clock, restart } = await scene();
   const key = { registry: 'ghcr.io', repository: offline.repository };
   if (v1.kind !== 'tag') throw new Error('v1 is a tag');
-  await metadata.setTag(key, v1.tag, { digest: old.digest, action: 'rolled back', at: clock.now() });
+  await metadata.tags.set(key, v1.tag, { digest: old.digest, action: 'rolled back', at: clock.now() });
   restart();
   expect(await told(v1, offline)).toBe('hit old');
 });

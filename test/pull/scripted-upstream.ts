@@ -10,7 +10,7 @@ import {
 } from '../../src/upstream/result.ts';
 import type { TestManifest } from '../helpers/image.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
-import { mustKey } from '../store/sqlite/contract-metadata.ts';
+import { mustKey } from '../helpers/stored.ts';
 
 /** What an upstream may be asked, as `operation reference`. */
 export type Answers = Partial<

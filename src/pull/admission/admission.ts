@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isDerivedTag, subjectOfTag, type Tag } from '../../oci/reference.ts';
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
-import type { Metadata, RepositoryKey } from '../../store/metadata.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import { freely, type TagTerms } from '../manifests/tag-terms.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { DeniedContent } from './denied-content.ts';
@@ -44,7 +45,7 @@ const freelyAdmitted: Admitted = { kind: 'allow', terms: freely, certain: true }
  */
 export class Admission {
   readonly #rules: PolicyRules;
-  readonly #metadata: Metadata;
+  readonly #metadata: Pick<Metadata, 'links' | 'tags'>;
   readonly #lock: Lock;
   readonly #deniedContent: Pick<DeniedContent, 'learn'>;
   readonly #digests: DigestPolicy;
@@ -54,7 +55,7 @@ export class Admission {
   constructor(
     deps: {
       rules: PolicyRules;
-      metadata: Metadata;
+      metadata: Pick<Metadata, 'links' | 'tags'>;
       lock: Lock;
       deniedContent: Pick<DeniedContent, 'learn'>;
     },
@@ -132,7 +133,7 @@ export class Admission {
    */
   async #uncertain(target: ResolvedRepository, tag: Tag): Promise<Admitted> {
     const image = imageName(target);
-    const record = await this.#metadata.tag(keyOf(target), tag);
+    const record = await this.#metadata.tags.get(keyOf(target), tag);
     const served = this.#rules.tag(image, tag, record?.digest ?? unnamed);
     const other = this.#rules.tag(image, tag, unnamed);
     const terms = {
@@ -235,7 +236,7 @@ export class Admission {
   }
 
   async #explain(target: ResolvedRepository, message: string): Promise<Denied> {
-    const known = await this.#metadata.tags(keyOf(target));
+    const known = await this.#metadata.tags.names(keyOf(target));
     return { kind: 'deny', message: `${message} ${this.#rules.remedy(imageName(target), known)}` };
   }
 }

@@ -43,7 +43,7 @@ export class DeniedContent {
   readonly #deps: {
     readonly manifests: PullManifests;
     readonly listings: PullListings;
-    readonly metadata: Metadata;
+    readonly metadata: Pick<Metadata, 'links'>;
     readonly clock: Clock;
     readonly log: Log;
   };
@@ -53,7 +53,7 @@ export class DeniedContent {
   constructor(deps: {
     manifests: PullManifests;
     listings: PullListings;
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'links'>;
     clock: Clock;
     log: Log;
   }) {
@@ -108,7 +108,7 @@ export class DeniedContent {
 
   async #record(target: ResolvedRepository, { unrecorded }: Learning): Promise<void> {
     for (const [digest, at] of unrecorded) {
-      if (!(await this.#deps.metadata.putExamined(keyOf(target), digest, at))) return;
+      if (!(await this.#deps.metadata.links.putExamined(keyOf(target), digest, at))) return;
       unrecorded.delete(digest);
     }
   }
@@ -122,7 +122,7 @@ export class DeniedContent {
     const unknown: Digest[] = [];
     const old: Digest[] = [];
     for (const digest of new Set(digests)) {
-      const at = await metadata.examinedAt(keyOf(target), digest);
+      const at = await metadata.links.examinedAt(keyOf(target), digest);
       if (at === undefined) unknown.push(digest);
       else if (clock.now() - at >= lasting) old.push(digest);
     }
@@ -160,7 +160,7 @@ export class DeniedContent {
         await orNothing(this.#walk(target, referrer, seen));
       });
     }
-    return metadata.putExamined(keyOf(target), digest, clock.now());
+    return metadata.links.putExamined(keyOf(target), digest, clock.now());
   }
 
   /** Has a manifest, and all manifests below it, recorded with what they name. */
@@ -188,7 +188,7 @@ export class DeniedContent {
       const answer = await orNothing(manifests.pull(target, { kind: 'tag', tag }, signal));
       if (answer !== undefined) about.add(answer.manifest.digest);
     }
-    for (const referrer of await metadata.referrersOf(keyOf(target), digest)) about.add(referrer);
+    for (const referrer of await metadata.links.referrersOf(keyOf(target), digest)) about.add(referrer);
     return [...about];
   }
 }

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { isDerivedTag, subjectOfTag } from '../../oci/reference.ts';
-import type { Metadata, RepositoryKey } from '../../store/metadata.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 
 /** A way to a digest: the tag where it begins, if one does, and the digests on it that rules may speak of. */
 export type Way = { readonly tag: string | undefined; readonly via: readonly Digest[] };
@@ -11,17 +12,17 @@ const deepest = 3;
 /**
  * The known ways to a digest in a repository: none where manifests refer to each other in a circle that no tag leads
  * into. A derived tag is no beginning: the ways to what it is derived from lead on to what it names.
- * @param options as for `Metadata.leadsTo`
+ * @param options as for `LinkRecords.leadsTo`
  */
 export async function waysTo(
-  metadata: Metadata,
+  metadata: Pick<Metadata, 'links'>,
   key: RepositoryKey,
   digest: Digest,
   options: { readonly current: boolean; readonly noted: readonly Digest[] },
   depth = deepest,
 ): Promise<readonly Way[]> {
   const ways: Way[] = [];
-  for (const { tag, from, noted } of await metadata.leadsTo(key, digest, options)) {
+  for (const { tag, from, noted } of await metadata.links.leadsTo(key, digest, options)) {
     const via = [from, ...noted];
     if (tag === undefined || !isDerivedTag(tag)) {
       ways.push({ tag, via });

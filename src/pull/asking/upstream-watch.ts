@@ -19,7 +19,7 @@ const probePatience = 10_000;
  * client needs it, and keeps what is known of each over a restart.
  */
 export class UpstreamWatch {
-  readonly #deps: { registries: readonly Registry[]; metadata: Metadata; log: Log };
+  readonly #deps: { registries: readonly Registry[]; metadata: Pick<Metadata, 'journal'>; log: Log };
   readonly #schedule: ProbeSchedule;
   readonly #ended = new AbortController();
   readonly #probes = new Set<Promise<void>>();
@@ -29,7 +29,7 @@ export class UpstreamWatch {
 
   constructor(deps: {
     registries: readonly Registry[];
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'journal'>;
     clock: Clock;
     log: Log;
     random: () => number;
@@ -41,7 +41,7 @@ export class UpstreamWatch {
   /** Takes up what was known when the server last ran, and begins to look. */
   async start(): Promise<void> {
     const { registries, metadata } = this.#deps;
-    const known = await metadata.upstreamHealth();
+    const known = await metadata.journal.upstreamHealth();
     for (const { name: registry, upstreams } of registries) {
       for (const { name, health } of upstreams) {
         const record = known.find((each) => each.registry === registry && each.upstream === name);
@@ -96,6 +96,6 @@ export class UpstreamWatch {
         snapshot: health.snapshot(),
       }));
     });
-    await this.#deps.metadata.putUpstreamHealth(records);
+    await this.#deps.metadata.journal.putUpstreamHealth(records);
   }
 }

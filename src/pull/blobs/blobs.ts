@@ -33,7 +33,7 @@ const burst = 1_000;
 /** Blobs by digest: from disk, or from the one fill that all who ask for it share. */
 export class PullBlobs {
   readonly #blobs: BlobStore;
-  readonly #metadata: Metadata;
+  readonly #metadata: Pick<Metadata, 'links'>;
   readonly #fills: Fills;
   readonly #absences: Absences;
   /** From where the fills come that were begun here: what ends one says nothing about other repositories. */
@@ -44,7 +44,7 @@ export class PullBlobs {
 
   constructor(deps: {
     blobs: BlobStore;
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'links'>;
     fills: Fills;
     clock: Clock;
   }) {
@@ -191,7 +191,7 @@ export class PullBlobs {
     const name = nameOf(target, digest);
     const known = this.#leaves.get(name);
     if (known !== undefined) return known;
-    const link = await this.#metadata.link(keyOf(target), digest);
+    const link = await this.#metadata.links.get(keyOf(target), digest);
     if (link === undefined) return this.#askUpstream(target, digest, signal);
     const leave = { size: link.size, hint: undefined };
     // What upstreams said before a manifest named it was perhaps said before it was there.
@@ -234,7 +234,7 @@ export class PullBlobs {
           throw error;
         }
         const leave = { size: undefined, hint: answer.value.size };
-        await this.#metadata.putLink(keyOf(target), digest, undefined);
+        await this.#metadata.links.put(keyOf(target), digest, undefined);
         this.#leaves.set(name, leave);
         return leave;
       },

@@ -21,7 +21,7 @@ export type FillReport =
 type FillsDeps = {
   blobs: BlobStore;
   files: FillFiles;
-  metadata: Metadata;
+  metadata: Pick<Metadata, 'blobs' | 'links'>;
   workers: FillWorkers;
   downloads: VerifiedDownloads;
   clock: Clock;
@@ -149,8 +149,8 @@ export class Fills {
     fill.announceSize(size);
     await blobs.adopt(digest, files.path(digest));
     await files.remove(digest);
-    await metadata.putBlob(digest, size, clock.now());
-    await metadata.putLink(keyOf(target), digest, size);
+    await metadata.blobs.put(digest, size, clock.now());
+    await metadata.links.put(keyOf(target), digest, size);
   }
 
   /** Tells of a failure whom it concerns, and only then cleans up. */

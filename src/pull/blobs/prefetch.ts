@@ -3,7 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Descriptor, parseManifest } from '../../oci/manifest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
-import type { StoredManifest } from '../../store/metadata.ts';
+import type { StoredManifest } from '../../store/manifest-records.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
 import type { PullBlobs } from './blobs.ts';
 

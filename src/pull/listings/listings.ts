@@ -6,7 +6,9 @@ import { parseManifest } from '../../oci/manifest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import { referrersTag } from '../../oci/reference.ts';
 import { compareTags } from '../../oci/tag-order.ts';
-import type { Metadata, RepositoryKey, StoredListing } from '../../store/metadata.ts';
+import type { StoredListing } from '../../store/listing-records.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
 import type { UpstreamResult } from '../../upstream/result.ts';
 import { Absences } from '../asking/absences.ts';
@@ -37,7 +39,7 @@ const filtered = ';filtered=';
 
 /** Tag lists and referrers: asked upstream, kept for a while, and served stale when no upstream answers. */
 export class PullListings {
-  readonly #metadata: Metadata;
+  readonly #metadata: Pick<Metadata, 'links' | 'listings' | 'manifests' | 'tags'>;
   readonly #clock: Clock;
   readonly #absences: Absences;
   readonly #changed: (key: RepositoryKey) => void;
@@ -50,7 +52,7 @@ export class PullListings {
    */
   constructor(
     deps: {
-      metadata: Metadata;
+      metadata: Pick<Metadata, 'links' | 'listings' | 'manifests' | 'tags'>;
       clock: Clock;
       changed?: (key: RepositoryKey) => void;
     },
@@ -146,7 +148,7 @@ export class PullListings {
 
   /** All tags that are served without upstreams. */
   async #storedTags(target: ResolvedRepository): Promise<readonly string[]> {
-    const tags = await this.#metadata.tags(keyOf(target));
+    const tags = await this.#metadata.tags.names(keyOf(target));
     if (tags.length > 0) return tags;
     const image = imageName(target);
     throw offlineError('NAME_UNKNOWN', `nothing of ${image}`, `${image}:TAG`);
@@ -156,7 +158,7 @@ export class PullListings {
   async #noteReferrers(key: RepositoryKey, subject: Digest, index: Buffer): Promise<void> {
     const referrers = referrersOf(index);
     if (referrers.length === 0) return;
-    await this.#metadata.putReferrers(key, subject, referrers);
+    await this.#metadata.links.putReferrers(key, subject, referrers);
     this.#changed(key);
   }
 
@@ -170,7 +172,7 @@ export class PullListings {
     signal: AbortSignal,
   ): Promise<HowListed & { listing: StoredListing }> {
     const key = keyOf(target);
-    const stored = await this.#metadata.listing(key, name);
+    const stored = await this.#metadata.listings.get(key, name);
     if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
       return { listing: stored, outcome: 'hit', staleBecause: undefined };
     }
@@ -190,11 +192,11 @@ export class PullListings {
           if (answer.kind === 'refused') {
             const error = verdictError(answer.verdict, title, missing, next);
             this.#absences.remember(flight, error, target.registry.negativeTtl);
-            if (answer.verdict.kind === 'missing') await this.#metadata.dropListing(key, name);
+            if (answer.verdict.kind === 'missing') await this.#metadata.listings.drop(key, name);
             throw error;
           }
           const listing = { ...answer.value, checkedAt: this.#clock.now() };
-          await this.#metadata.putListing(key, name, listing);
+          await this.#metadata.listings.put(key, name, listing);
           return listing;
         },
         signal,

@@ -1,6 +1,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
-import type { Metadata, RepositoryKey, StoredManifest } from '../../store/metadata.ts';
+import type { StoredManifest } from '../../store/manifest-records.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import type { ReferrersAnswer } from './pages.ts';
 
 /**
@@ -8,14 +10,14 @@ import type { ReferrersAnswer } from './pages.ts';
  * an empty list when there is none.
  */
 export async function storedReferrers(
-  metadata: Metadata,
+  metadata: Pick<Metadata, 'links' | 'manifests'>,
   key: RepositoryKey,
   subject: Digest,
   artifactType: string | undefined,
 ): Promise<ReferrersAnswer> {
   const manifests: object[] = [];
-  for (const digest of await metadata.referrersOf(key, subject)) {
-    const stored = await metadata.manifest(key, digest);
+  for (const digest of await metadata.links.referrersOf(key, subject)) {
+    const stored = await metadata.manifests.get(key, digest);
     if (stored === undefined) continue;
     const listed = descriptorOf(stored);
     if (artifactType === undefined || listed.artifactType === artifactType) manifests.push(listed);

@@ -1,4 +1,4 @@
-import type { StoredManifest } from '../../store/metadata.ts';
+import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { CacheOutcome } from '../repository.ts';
 
 /** A manifest, and how it was come by. */

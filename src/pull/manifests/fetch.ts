@@ -4,7 +4,7 @@ import type { Log } from '../../lib/log.ts';
 import { IntegrityError, type OciError } from '../../oci/errors.ts';
 import { parseManifest, platformText } from '../../oci/manifest.ts';
 import { type Reference, referenceText, type Tag } from '../../oci/reference.ts';
-import type { StoredManifest } from '../../store/metadata.ts';
+import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
 import type { Ranked } from '../../upstream/health/ranking.ts';
 import { type ManifestHead, UpstreamError, type UpstreamResult } from '../../upstream/result.ts';

@@ -1,16 +1,16 @@
 import type { Log } from '../../lib/log.ts';
-import type { Metadata, PullRecord } from '../../store/metadata.ts';
+import type { Journal, PullRecord } from '../../store/journal.ts';
 
 /** Notes when content was last pulled: kept in memory, the newest note of each, and written in batches. */
 export class PullTimes {
-  readonly #metadata: Metadata;
+  readonly #journal: Pick<Journal, 'recordPulls'>;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   #notes = new Map<string, PullRecord>();
 
   /** @param options.every milliseconds between two writes */
-  constructor(deps: { metadata: Metadata; log: Log }, options: { every: number }) {
-    this.#metadata = deps.metadata;
+  constructor(deps: { journal: Pick<Journal, 'recordPulls'>; log: Log }, options: { every: number }) {
+    this.#journal = deps.journal;
     this.#log = deps.log;
     this.#timer = setInterval(() => {
       this.flush().catch((error) => this.#log.error({ cause: String(error) }, 'pull times not written'));
@@ -28,7 +28,7 @@ export class PullTimes {
     if (this.#notes.size === 0) return;
     const notes = [...this.#notes.values()];
     this.#notes = new Map();
-    await this.#metadata.recordPulls(notes);
+    await this.#journal.recordPulls(notes);
   }
 
   /** Writes what was noted and stops. */

@@ -4,17 +4,10 @@ import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } 
 import { IntegrityError } from '../../oci/errors.ts';
 import { type Descriptor, parseManifest, platformText } from '../../oci/manifest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type {
-  ChildLink,
-  FoundBy,
-  ImportedManifest,
-  Metadata,
-  RepositoryKey,
-  StoredManifest,
-  TagEvent,
-  TagRecord,
-  TagSighting,
-} from '../../store/metadata.ts';
+import type { ChildLink, FoundBy, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
+import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
 import { tagLeadingTo } from '../offline.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
@@ -22,7 +15,7 @@ const hotBytes = 32 * 1024 * 1024;
 
 /** Manifests and tags: what is hot from memory, the rest from the index; what comes in is verified first. */
 export class ManifestStore {
-  readonly #metadata: Metadata;
+  readonly #metadata: Pick<Metadata, 'links' | 'manifests' | 'tags'>;
   readonly #manifests = new LRUCache<string, StoredManifest>({
     maxSize: hotBytes,
     sizeCalculation: ({ bytes }) => bytes.length + 512,
@@ -39,7 +32,7 @@ export class ManifestStore {
    *   that, whatever it was called upstream
    */
   constructor(deps: {
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'links' | 'manifests' | 'tags'>;
     changed?: (key: RepositoryKey) => void;
     moved?: (key: RepositoryKey, move: TagEvent) => void;
     refused?: (key: RepositoryKey) => readonly Digest[];
@@ -64,7 +57,7 @@ export class ManifestStore {
   async manifest(key: RepositoryKey, digest: Digest): Promise<StoredManifest | undefined> {
     const hot = this.hotManifest(key, digest);
     if (hot !== undefined) return hot;
-    const stored = await this.#metadata.manifest(key, digest);
+    const stored = await this.#metadata.manifests.get(key, digest);
     if (stored !== undefined) this.#manifests.set(nameOf(key, digest), stored);
     return stored;
   }
@@ -73,7 +66,7 @@ export class ManifestStore {
   async tag(key: RepositoryKey, tag: Tag): Promise<TagRecord | undefined> {
     const hot = this.hotTag(key, tag);
     if (hot !== undefined) return hot;
-    const stored = await this.#metadata.tag(key, tag);
+    const stored = await this.#metadata.tags.get(key, tag);
     if (stored !== undefined) this.#tags.set(nameOf(key, tag), stored);
     return stored;
   }
@@ -104,7 +97,7 @@ export class ManifestStore {
         ? parsed.manifests.map((child) => link('manifest', child))
         : [link('config', parsed.config), ...parsed.layers.map((child) => link('layer', child))];
     if (parsed.subject !== undefined) children.push(link('subject', parsed.subject));
-    const move = await this.#metadata.putManifest(key, manifest, children, asked);
+    const move = await this.#metadata.manifests.put(key, manifest, children, asked);
     this.#manifests.set(nameOf(key, digest), manifest);
     if (asked.tag !== undefined) this.#tags.delete(nameOf(key, asked.tag));
     this.#changed(key);
@@ -121,7 +114,7 @@ export class ManifestStore {
 
   /** Records what an upstream says that a tag names. */
   async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<void> {
-    const move = await this.#metadata.observeTag(key, tag, seen);
+    const move = await this.#metadata.tags.observe(key, tag, seen);
     this.#tags.delete(nameOf(key, tag));
     if (move !== undefined) this.#moved(key, move);
   }
@@ -132,7 +125,7 @@ export class ManifestStore {
     tag: Tag,
     to: { readonly digest: Digest; readonly action: 'locked' | 'rolled back'; readonly at: number },
   ): Promise<boolean> {
-    const done = await this.#metadata.setTag(key, tag, to);
+    const done = await this.#metadata.tags.set(key, tag, to);
     this.#tags.delete(nameOf(key, tag));
     this.#changed(key);
     return done;
@@ -140,7 +133,7 @@ export class ManifestStore {
 
   /** Leaves a pinned tag to upstream again; `false` when it is not pinned. */
   async releaseTag(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
-    const done = await this.#metadata.releaseTag(key, tag, at);
+    const done = await this.#metadata.tags.release(key, tag, at);
     this.#tags.delete(nameOf(key, tag));
     return done;
   }
@@ -151,9 +144,9 @@ export class ManifestStore {
     for (const name of [...this.#manifests.keys()]) if (name.endsWith(ending)) this.#manifests.delete(name);
   }
 
-  /** Makes what an archive brought visible, all of it or none: see `Metadata.importManifests`. */
-  async importManifests(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
-    const moves = await this.#metadata.importManifests(entries);
+  /** Makes what an archive brought visible, all of it or none: see `ManifestRecords.import`. */
+  async import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
+    const moves = await this.#metadata.manifests.import(entries);
     for (const { key, tag } of entries) {
       if (tag !== undefined) this.#tags.delete(nameOf(key, tag));
       this.#changed(key);
@@ -163,7 +156,7 @@ export class ManifestStore {
 
   /** Forgets the tag, not what it named. */
   async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
-    await this.#metadata.dropTag(key, tag);
+    await this.#metadata.tags.drop(key, tag);
     this.#tags.delete(nameOf(key, tag));
     this.#changed(key);
   }

@@ -3,7 +3,8 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest, platformText } from '../../oci/manifest.ts';
 import type { RepositoryName, Tag } from '../../oci/reference.ts';
-import type { Metadata, TagEvent } from '../../store/metadata.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { TagEvent } from '../../store/tag-records.ts';
 import type { Namespaces } from '../namespaces.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { PullManifests } from './manifests.ts';
@@ -28,7 +29,7 @@ export class TagOperations {
     namespaces: Namespaces;
     manifests: PullManifests;
     store: ManifestStore;
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'tags'>;
     clock: Clock;
   };
 
@@ -36,7 +37,7 @@ export class TagOperations {
     namespaces: Namespaces;
     manifests: PullManifests;
     store: ManifestStore;
-    metadata: Metadata;
+    metadata: Pick<Metadata, 'tags'>;
     clock: Clock;
   }) {
     this.#deps = deps;
@@ -44,7 +45,7 @@ export class TagOperations {
 
   /** What became of a repository's tags, or of one, newest first. */
   async history(image: NamedRepository, tag: Tag | undefined): Promise<readonly TagEvent[]> {
-    return this.#deps.metadata.tagHistory(keyOf(this.#find(image)), tag);
+    return this.#deps.metadata.tags.history(keyOf(this.#find(image)), tag);
   }
 
   /** Serves a tag as an earlier digest that is still stored, until it is released. */

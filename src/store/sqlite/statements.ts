@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import type { Digest } from '../../oci/digest.ts';
 
 /** Entries of a history that are shown: what lies further back is of no use to anyone who asks. */
 const longestHistory = 1000;
@@ -36,6 +37,16 @@ function leads({ table, tag }: { table: string; tag: string }): string {
       WHERE NOT EXISTS (SELECT 1 FROM (${served}) AS served WHERE served.digest = found.digest)
         AND ${tops.join(' AND ')}
     ORDER BY 1 NULLS LAST, 2, 3`;
+}
+
+/** What a statement that looks up one time says of each digest; those that it knows nothing of are left out. */
+export function timesOf(statement: Statement, digests: readonly Digest[]): ReadonlyMap<Digest, number> {
+  const times = new Map<Digest, number>();
+  for (const digest of digests) {
+    const at = statement.get(digest) as number | undefined;
+    if (at !== undefined) times.set(digest, at);
+  }
+  return times;
 }
 
 /** The compiled statements. */
@@ -121,10 +132,8 @@ export function prepareStatements(database: Database) {
        ORDER BY 1`,
     ).pluck(),
     repositories: statement('SELECT registry, name AS repository FROM repository ORDER BY registry, name'),
-    storedAt: statement(
-      `SELECT stored_at FROM manifest WHERE digest = ?
-       UNION ALL SELECT stored_at FROM blob WHERE digest = ?`,
-    ).pluck(),
+    manifestStoredAt: statement('SELECT stored_at FROM manifest WHERE digest = ?').pluck(),
+    blobStoredAt: statement('SELECT stored_at FROM blob WHERE digest = ?').pluck(),
     link: statement(
       `SELECT size, media_type FROM link WHERE digest = ?
        AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,

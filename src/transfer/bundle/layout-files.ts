@@ -44,7 +44,7 @@ export function indexFile(images: readonly BundleImage[]): Buffer {
 
 /** `manifest.json` is how dockers without containerd's store read an archive; it holds images of one platform. */
 export async function dockerFile(
-  metadata: Metadata,
+  metadata: Pick<Metadata, 'manifests'>,
   chosen: readonly ChosenImage[],
 ): Promise<Buffer | undefined> {
   const entries = new Map<string, { Config: string; RepoTags: string[]; Layers: string[] }>();
@@ -52,7 +52,7 @@ export async function dockerFile(
     const images = state.parts.filter(({ role }) => role === 'image');
     const [only] = images;
     if (only === undefined || images.length > 1 || state.tag === undefined) continue;
-    const manifest = await metadata.manifest(keyOf(image.target), only.digest);
+    const manifest = await metadata.manifests.get(keyOf(image.target), only.digest);
     const parsed = manifest && parseManifest(manifest.bytes, manifest.mediaType);
     if (parsed?.kind !== 'image' || !configTypes.includes(parsed.config.mediaType)) continue;
     const name = `${state.image}:${state.tag}`;

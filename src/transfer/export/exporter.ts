@@ -36,9 +36,9 @@ const pieceSize = 64 * 1024;
 
 /** Writes images that are stored whole as a bundle: an OCI image layout in a tar archive. No upstream is asked. */
 export class Export {
-  readonly #deps: { images: Images; metadata: Metadata; blobs: BlobStore };
+  readonly #deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore };
 
-  constructor(deps: { images: Images; metadata: Metadata; blobs: BlobStore }) {
+  constructor(deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore }) {
     this.#deps = deps;
   }
 
@@ -87,7 +87,7 @@ export class Export {
       if (content.kind === 'bytes') yield content.bytes;
       else if (content.kind === 'blob') yield* this.#blob(content.digest, member.size);
       else {
-        const manifest = await this.#deps.metadata.manifest(content.key, content.digest);
+        const manifest = await this.#deps.metadata.manifests.get(content.key, content.digest);
         if (manifest?.bytes.length !== member.size) throw changed(content.digest);
         yield manifest.bytes;
       }

@@ -2,7 +2,8 @@ import type { Digest } from '../../oci/digest.ts';
 import { isIndexMediaType, isManifestMediaType, type ManifestMediaType } from '../../oci/media-types.ts';
 import { derivedTags, type Tag } from '../../oci/reference.ts';
 import { keyOf } from '../../pull/repository.ts';
-import type { Metadata, RepositoryKey } from '../../store/metadata.ts';
+import type { Metadata } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import {
   type BundleBlob,
   type BundleContents,
@@ -48,7 +49,7 @@ export type BundlePlan = {
  * @param since what the other side has is left out
  */
 export async function planBundle(
-  metadata: Metadata,
+  metadata: Pick<Metadata, 'manifests' | 'tags'>,
   chosen: readonly ChosenImage[],
   since: Receipt | undefined,
 ): Promise<BundlePlan> {
@@ -94,13 +95,13 @@ export async function planBundle(
 
 /** What several images bring, each manifest and blob once. */
 class Collection {
-  readonly #metadata: Metadata;
+  readonly #metadata: Pick<Metadata, 'manifests' | 'tags'>;
   readonly #images = new Map<string, BundleImage>();
   readonly #manifests = new Map<Digest, BundleManifest>();
   readonly #blobs = new Map<Digest, BundleBlob>();
   readonly #keys = new Map<Digest, RepositoryKey>();
 
-  constructor(metadata: Metadata) {
+  constructor(metadata: Pick<Metadata, 'manifests' | 'tags'>) {
     this.#metadata = metadata;
   }
 
@@ -174,7 +175,7 @@ class Collection {
     for (const part of parts) {
       if (part.role !== 'referrer') kept.add(part.digest);
       else if (part.kind === 'manifest' && part.stored) {
-        const children = await this.#metadata.children(part.digest);
+        const children = await this.#metadata.manifests.children(part.digest);
         const blobs = children.filter(({ role }) => role === 'config' || role === 'layer');
         if (!blobs.every(({ digest }) => stored.has(digest))) continue;
         for (const { digest } of [part, ...blobs]) kept.add(digest);
@@ -189,7 +190,7 @@ class Collection {
     for (const { kind, digest } of parts) {
       if (kind === 'blob') continue;
       for (const tag of derivedTags(digest)) {
-        const record = await this.#metadata.tag(key, tag);
+        const record = await this.#metadata.tags.get(key, tag);
         if (record !== undefined) found.set(record.digest, tag);
       }
     }

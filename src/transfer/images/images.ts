@@ -53,9 +53,17 @@ const largestConfig = 4 * 1024 * 1024;
 
 /** What is stored, image by image; no upstream is asked. */
 export class Images {
-  readonly #deps: { metadata: Metadata; blobs: BlobStore; namespaces: Namespaces };
+  readonly #deps: {
+    metadata: Pick<Metadata, 'blobs' | 'links' | 'manifests' | 'tags'>;
+    blobs: BlobStore;
+    namespaces: Namespaces;
+  };
 
-  constructor(deps: { metadata: Metadata; blobs: BlobStore; namespaces: Namespaces }) {
+  constructor(deps: {
+    metadata: Pick<Metadata, 'blobs' | 'links' | 'manifests' | 'tags'>;
+    blobs: BlobStore;
+    namespaces: Namespaces;
+  }) {
     this.#deps = deps;
   }
 
@@ -86,15 +94,15 @@ export class Images {
     const { target, reference } = image;
     const key = keyOf(target);
     const digest =
-      reference.kind === 'digest' ? reference.digest : (await metadata.tag(key, reference.tag))?.digest;
+      reference.kind === 'digest' ? reference.digest : (await metadata.tags.get(key, reference.tag))?.digest;
     if (digest === undefined) return undefined;
-    const first = await metadata.manifest(key, digest);
+    const first = await metadata.manifests.get(key, digest);
     if (first === undefined) return undefined;
     const walk = new ImageWalk(
       {
-        manifest: (each) => metadata.manifest(key, each),
+        manifest: (each) => metadata.manifests.get(key, each),
         isStored: async (each) => (await this.#deps.blobs.size(each)) !== undefined,
-        sizeOf: async (each) => (await metadata.link(key, each))?.size,
+        sizeOf: async (each) => (await metadata.links.get(key, each))?.size,
         referrers: (subject) => this.#referrers(target, subject),
       },
       { platforms },
@@ -107,7 +115,10 @@ export class Images {
     const lacking =
       has.length === 0 ? [] : platforms.filter((wanted) => !has.some((each) => isPlatform(each, wanted)));
     const needed = parts.filter(({ role }) => role !== 'referrer');
-    const times = await metadata.storedAt(parts.filter(({ stored }) => stored).map((part) => part.digest));
+    const here = parts.filter(({ stored }) => stored).map((part) => part.digest);
+    const times = [await metadata.manifests.storedAt(here), await metadata.blobs.storedAt(here)].flatMap(
+      (each) => [...each.values()],
+    );
     return {
       image: imageName(target),
       tag: reference.kind === 'tag' ? reference.tag : undefined,
@@ -117,7 +128,7 @@ export class Images {
       platforms: has,
       lacking,
       whole: lacking.length === 0 && needed.every(({ stored }) => stored),
-      storedAt: times.size === 0 ? undefined : Math.max(...times.values()),
+      storedAt: times.length === 0 ? undefined : Math.max(...times),
     };
   }
 
@@ -125,10 +136,10 @@ export class Images {
   async *all(): AsyncGenerator<ImageTarget, void, undefined> {
     const { metadata, namespaces } = this.#deps;
     const registries = new Map(namespaces.all().map((registry) => [registry.name, registry]));
-    for (const key of await metadata.repositories()) {
+    for (const key of await metadata.links.repositories()) {
       const registry = registries.get(key.registry);
       if (registry === undefined) continue;
-      for (const text of await metadata.tags(key)) {
+      for (const text of await metadata.tags.names(key)) {
         const tag = parseTag(text);
         if (tag === undefined || isDerivedTag(tag)) continue;
         yield { target: { registry, repository: key.repository }, reference: { kind: 'tag', tag } };
@@ -139,9 +150,9 @@ export class Images {
   async #referrers(target: ResolvedRepository, subject: Digest): Promise<readonly Digest[]> {
     const { metadata } = this.#deps;
     const key = keyOf(target);
-    const digests = [...(await metadata.referrersOf(key, subject))];
+    const digests = [...(await metadata.links.referrersOf(key, subject))];
     for (const tag of derivedTags(subject)) {
-      const record = await metadata.tag(key, tag);
+      const record = await metadata.tags.get(key, tag);
       if (record !== undefined) digests.push(record.digest);
     }
     return digests;

@@ -34,7 +34,7 @@ export type VerifySummary = { readonly checked: number; readonly bytes: number; 
 
 /** What verifying works with. */
 type VerifyDeps = {
-  readonly metadata: Metadata;
+  readonly metadata: Pick<Metadata, 'blobs' | 'manifests'>;
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,8 +67,8 @@ export class Verify {
     signal: AbortSignal,
   ): Promise<VerifySummary> {
     const { metadata, clock } = this.#deps;
-    const recorded = await metadata.blobsStored();
-    const manifests = await metadata.manifestsStored();
+    const recorded = await metadata.blobs.all();
+    const manifests = await metadata.manifests.digests();
     const run = new Run(onEvent, clock, options.rate, {
       checked: recorded.length + manifests.length,
       bytes: recorded.reduce((sum, { size }) => sum + size, 0),
@@ -86,7 +86,7 @@ export class Verify {
     }
     for (const { digest } of recorded) {
       if (seen.has(digest) || (await this.#deps.blobs.size(digest)) !== undefined) continue;
-      await metadata.dropBlob(digest);
+      await metadata.blobs.drop(digest);
       this.#wrong(
         run,
         'blob',
@@ -100,12 +100,12 @@ export class Verify {
 
   async #manifest(digest: Digest, run: Run): Promise<void> {
     const { metadata, forget } = this.#deps;
-    const bytes = await metadata.manifestBytes(digest);
+    const bytes = await metadata.manifests.bytes(digest);
     if (bytes === undefined) return;
     const found = digestOf(createHash(digestAlgorithm(digest)).update(bytes), digest);
     run.checked();
     if (found === digest) return;
-    await metadata.dropManifest(digest);
+    await metadata.manifests.drop(digest);
     forget(digest);
     this.#wrong(run, 'manifest', digest, 'corrupt', `its bytes have the digest ${found}; it was dropped`);
   }
@@ -138,7 +138,7 @@ export class Verify {
     const found = digestOf(hash, digest);
     if (found !== digest) return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found}`);
     // A crash right after it was stored leaves it without a record.
-    if (!recorded) await metadata.putBlob(digest, file.size, clock.now());
+    if (!recorded) await metadata.blobs.put(digest, file.size, clock.now());
   }
 
   async #setAside(
@@ -149,7 +149,7 @@ export class Verify {
   ): Promise<void> {
     const { metadata, blobs } = this.#deps;
     await blobs.quarantine(digest);
-    await metadata.dropBlob(digest);
+    await metadata.blobs.drop(digest);
     this.#wrong(run, 'blob', digest, problem, `${message}; it was moved to quarantine/`);
   }
 

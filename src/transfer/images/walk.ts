@@ -4,7 +4,7 @@ import { OciError } from '../../oci/errors.ts';
 import { type Descriptor, type ParsedManifest, parseManifest, platformText } from '../../oci/manifest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
 import { isPlatform } from '../../oci/platform.ts';
-import type { StoredManifest } from '../../store/metadata.ts';
+import type { StoredManifest } from '../../store/manifest-records.ts';
 
 /** One manifest or blob of an image; each digest is one part, even where several platforms share it. */
 export type ImagePart = {

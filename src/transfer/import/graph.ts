@@ -2,7 +2,8 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type Descriptor, type ParsedManifest, parseManifest, platformText } from '../../oci/manifest.ts';
 import { isManifestMediaType } from '../../oci/media-types.ts';
-import type { ChildLink, ImportedManifest, RepositoryKey, StoredManifest } from '../../store/metadata.ts';
+import type { ChildLink, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import type { Nameless, Root } from './roots.ts';
 

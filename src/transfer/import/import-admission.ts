@@ -15,18 +15,14 @@ import type { ImportEvent } from './import-events.ts';
  */
 export async function admitBundle(
   { images, blobs: carried, leftOut }: BundleContents,
-  {
-    blobs,
-    metadata,
-    staging,
-  }: { blobs: BlobStore; metadata: Pick<Metadata, 'manifestBytes'>; staging: Staging },
+  { blobs, metadata, staging }: { blobs: BlobStore; metadata: Pick<Metadata, 'manifests'>; staging: Staging },
 ): Promise<ImportEvent> {
   const lacking: Digest[] = [];
   for (const { digest, size } of leftOut?.blobs ?? []) {
     if ((await blobs.size(digest)) !== size) lacking.push(digest);
   }
   for (const { digest } of leftOut?.manifests ?? []) {
-    if ((await metadata.manifestBytes(digest)) === undefined) lacking.push(digest);
+    if ((await metadata.manifests.bytes(digest)) === undefined) lacking.push(digest);
   }
   if (leftOut !== undefined && lacking.length > 0) {
     throw new BundleError(

@@ -5,7 +5,8 @@ import type { ImageName } from '../../oci/image-name.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
 import type { ImportStaging, Staging } from '../../store/disk/import-staging.ts';
-import type { ImportedManifest, Metadata } from '../../store/metadata.ts';
+import type { ImportedManifest, ManifestRecords } from '../../store/manifest-records.ts';
+import type { Metadata } from '../../store/metadata.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
 import { BundleError, isDiskFull } from '../bundle/bundle-error.ts';
 import { makeReceipt, type Receipt } from '../bundle/receipt.ts';
@@ -18,9 +19,9 @@ import { remakeImage } from './saved.ts';
 
 /** What an import works with. */
 type ImportDeps = {
-  readonly metadata: Pick<Metadata, 'putBlob' | 'manifestBytes' | 'manifestsStored' | 'blobsStored' | 'tag'>;
+  readonly metadata: Pick<Metadata, 'blobs' | 'manifests' | 'tags'>;
   /** Makes manifests visible, all of them or none, in memory too. */
-  readonly manifests: Pick<Metadata, 'importManifests'>;
+  readonly manifests: Pick<ManifestRecords, 'import'>;
   readonly blobs: BlobStore;
   readonly staging: ImportStaging;
   readonly clock: Clock;
@@ -111,7 +112,7 @@ export class Import {
     const { roots, entries, made } = await this.#resolve(held, request, intake, signal);
     signal.throwIfAborted();
     const images = await this.#named(roots, made);
-    await this.#deps.manifests.importManifests(entries);
+    await this.#deps.manifests.import(entries);
     return { images, ...counts, signedBy, receipt: await this.#receipt(images) };
   }
 
@@ -165,7 +166,7 @@ export class Import {
         manifest: async (digest) => {
           const aside = held.staged.get(digest);
           if (aside !== undefined) return aside.file.content();
-          return remade.get(digest) ?? (leftOut.has(digest) ? metadata.manifestBytes(digest) : undefined);
+          return remade.get(digest) ?? (leftOut.has(digest) ? metadata.manifests.bytes(digest) : undefined);
         },
         needBlob: async ({ digest, size }: Descriptor) => {
           const aside = held.staged.get(digest);
@@ -186,7 +187,7 @@ export class Import {
     const named = new Map<string, ImportedImage>();
     for (const { key, tag, digest, referrer } of roots) {
       const image = nameOfImage({ image: `${key.registry}/${key.repository}`, tag, digest });
-      const record = tag && (await this.#deps.metadata.tag(key, tag));
+      const record = tag && (await this.#deps.metadata.tags.get(key, tag));
       const before = record?.digest === digest ? undefined : record?.digest;
       const held = before !== undefined && record?.pinned === true;
       named.set(image, { image, digest, before, held, made: made.has(digest), referrer });
@@ -203,10 +204,10 @@ export class Import {
 
   async #receipt(images: readonly ImportedImage[]): Promise<Receipt> {
     const { metadata } = this.#deps;
-    const blobs = await metadata.blobsStored();
+    const blobs = await metadata.blobs.all();
     return makeReceipt({
       images: images.map(({ image, digest }) => ({ image, digest })),
-      manifests: await metadata.manifestsStored(),
+      manifests: await metadata.manifests.digests(),
       blobs: blobs.map(({ digest }) => digest),
     });
   }

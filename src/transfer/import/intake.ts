@@ -54,7 +54,7 @@ const passedOver = /(?:^|\/)(?:VERSION|json|repositories|oci-layout)$/;
 export class ImportIntake {
   readonly #deps: {
     blobs: BlobStore;
-    metadata: Pick<Metadata, 'putBlob'>;
+    metadata: Pick<Metadata, 'blobs'>;
     staging: Staging;
     clock: Clock;
   };
@@ -82,7 +82,7 @@ export class ImportIntake {
   constructor(
     deps: {
       blobs: BlobStore;
-      metadata: Pick<Metadata, 'putBlob'>;
+      metadata: Pick<Metadata, 'blobs'>;
       staging: Staging;
       clock: Clock;
       admit: (
@@ -180,7 +180,7 @@ export class ImportIntake {
     const { blobs, metadata, clock } = this.#deps;
     if (listed?.manifest !== true && (await blobs.size(digest)) === entry.size) {
       this.#stored.set(digest, entry.size);
-      await metadata.putBlob(digest, entry.size, clock.now());
+      await metadata.blobs.put(digest, entry.size, clock.now());
       this.#emit({ kind: 'blob', digest, size: entry.size, state: 'present' });
       return;
     }
@@ -218,7 +218,7 @@ export class ImportIntake {
     const present = (await blobs.size(digest)) === size;
     if (present) await file.discard();
     else await blobs.adopt(digest, file.path);
-    await metadata.putBlob(digest, size, clock.now());
+    await metadata.blobs.put(digest, size, clock.now());
     this.#stored.set(digest, size);
     this.#emit({ kind: 'blob', digest, size, state: present ? 'present' : 'stored' });
   }

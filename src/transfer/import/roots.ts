@@ -1,7 +1,7 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { type ImageName, parseImageName } from '../../oci/image-name.ts';
 import { parseTag, type Tag } from '../../oci/reference.ts';
-import type { RepositoryKey } from '../../store/metadata.ts';
+import type { RepositoryKey } from '../../store/repository-key.ts';
 import { type BundleContents, splitImage } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 

@@ -2,7 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { requireOnline } from '../../pull/offline.ts';
 import { imageName } from '../../pull/repository.ts';
-import type { Metadata } from '../../store/metadata.ts';
+import type { Journal } from '../../store/journal.ts';
 import { dueAt, entryId, type SyncEntry } from './sync-entry.ts';
 import { runSync, type SyncReport, type SyncRunDeps, type SyncRunEvent } from './sync-run.ts';
 
@@ -44,7 +44,7 @@ export type SyncDemandEvent =
   | { readonly kind: 'done'; readonly runs: number; readonly failed: number };
 
 type SyncDeps = SyncRunDeps & {
-  readonly metadata: Pick<Metadata, 'syncRuns' | 'putSyncRun'>;
+  readonly journal: Pick<Journal, 'syncRuns' | 'putSyncRun'>;
   readonly clock: Clock;
   readonly log: Log;
   /** Told of each run that is over. */
@@ -91,7 +91,7 @@ export class Sync {
 
   /** The last run of an entry that is remembered. */
   async last(entry: SyncEntry): Promise<SyncRunRecorded | undefined> {
-    const [run] = await this.#deps.metadata.syncRuns(entryId(entry));
+    const [run] = await this.#deps.journal.syncRuns(entryId(entry));
     if (run === undefined) return undefined;
     const { startedAt, endedAt, report } = run;
     return { startedAt, endedAt, ...(report as SyncReport & { cause: SyncCause }) };
@@ -157,7 +157,7 @@ export class Sync {
     emit: (event: SyncEvent) => void,
     signal: AbortSignal,
   ): Promise<SyncRunRecorded> {
-    const { metadata, clock, log, ended } = this.#deps;
+    const { journal, clock, log, ended } = this.#deps;
     const image = imageName(entry.target);
     const startedAt = clock.now();
     emit({ kind: 'begun', image });
@@ -166,7 +166,7 @@ export class Sync {
     for (; !step.done; step = await steps.next()) emit({ image, ...step.value });
     const report = { cause, ...step.value };
     const endedAt = clock.now();
-    await metadata.putSyncRun({ entry: entryId(entry), startedAt, endedAt, report });
+    await journal.putSyncRun({ entry: entryId(entry), startedAt, endedAt, report });
     const run = { startedAt, endedAt, ...report };
     const { added, moved, unchanged, failed, stopped, requests, bytes } = run;
     const counts = { added: added.length, moved: moved.length, unchanged: unchanged.length };

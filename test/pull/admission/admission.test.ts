@@ -11,7 +11,7 @@ import { keyOf } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { makeArtifact, makeImage, makeIndex, type TestManifest } from '../../helpers/image.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { mustTag } from '../../helpers/stored.ts';
 import { targetOf } from '../scripted-upstream.ts';
 
 const image = 'ghcr.io/org/app';
@@ -191,7 +191,7 @@ test('a decision is remembered until something else is known to lead there', asy
   const { digest: wanted } = good.manifest;
   expect(await digest(wanted)).toBe('deny');
   const stored = { ...good.manifest, mediaType: mediaTypes.ociIndex };
-  await metadata.putManifest(key, stored, [], { tag: v1, upstream: 'up', at: 1 });
+  await metadata.manifests.put(key, stored, [], { tag: v1, upstream: 'up', at: 1 });
   expect(await digest(wanted)).toBe('deny');
   admission.changed({ ...key, registry: 'docker.io' });
   expect(await digest(wanted)).toBe('deny');
@@ -247,7 +247,7 @@ test('what refers to an allowed image is served: by its own word, or by upstream
   expect(await digest(sbom.manifest.digest)).toBe('allow');
   expect(await digest(must(sbom.layers[0]).digest)).toBe('allow');
   expect(await digest(listed.manifest.digest)).toBe('deny');
-  await metadata.putReferrers(keyOf(target), good.manifest.digest, [listed.manifest.digest]);
+  await metadata.links.putReferrers(keyOf(target), good.manifest.digest, [listed.manifest.digest]);
   admission.changed(keyOf(target));
   expect(await digest(listed.manifest.digest)).toBe('allow');
 });

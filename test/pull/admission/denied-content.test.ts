@@ -71,7 +71,8 @@ async function scene(manifests: readonly TestManifest[], failing: readonly TestM
     target,
     learn: (of: TestManifest, signal = neverAborted, from: ResolvedRepository = target) =>
       content.learn(from, [of.digest], signal),
-    knows: async ({ digest }: TestManifest) => (await metadata.manifest(keyOf(target), digest)) !== undefined,
+    knows: async ({ digest }: TestManifest) =>
+      (await metadata.manifests.get(keyOf(target), digest)) !== undefined,
   };
 }
 
@@ -102,7 +103,7 @@ test('a part that cannot be looked up now leaves it unknown, until it can', asyn
   const failure = await learn(outer).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(OciError);
   expect(failure).toMatchObject({ code: 'UNAVAILABLE', cause: { code: 'UNAVAILABLE' } });
-  expect(await metadata.examinedAt(keyOf(target), outer.digest)).toBeUndefined();
+  expect(await metadata.links.examinedAt(keyOf(target), outer.digest)).toBeUndefined();
   failing.pop();
   await learn(outer);
   expect(await knows(b)).toBe(true);

@@ -5,7 +5,7 @@ import { askAboutLogin } from '../../../src/pull/asking/ask-login.ts';
 import type { ResolvedRepository } from '../../../src/pull/repository.ts';
 import type { UpstreamClient } from '../../../src/upstream/client.ts';
 import type { UpstreamResult } from '../../../src/upstream/result.ts';
-import { mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { mustTag } from '../../helpers/stored.ts';
 import { ok, refusals, targetOf } from '../scripted-upstream.ts';
 
 const login = 'Basic dXNlcjpwYXNz';

@@ -7,7 +7,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
-import { mustKey } from '../../store/sqlite/contract-metadata.ts';
+import { mustKey } from '../../helpers/stored.ts';
 import { fillScene } from '../fill/fill-scene.ts';
 import { readRange } from '../fill/reading.ts';
 
@@ -123,7 +123,7 @@ test('what one repository lacks another may have, though both wait for one downl
   upstream.content.addBlob('org/other', blob);
   const held = upstream.script({ match: { kind: 'blob', method: 'GET' }, hold: true, times: 1 });
   for (const { repository } of [target, other]) {
-    await metadata.putLink({ registry: 'ghcr.io', repository }, digest, bytes.length);
+    await metadata.links.put({ registry: 'ghcr.io', repository }, digest, bytes.length);
   }
   const first = pull();
   await held.reached();

@@ -5,7 +5,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { within } from '../../helpers/gate.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
-import { mustKey } from '../../store/sqlite/contract-metadata.ts';
+import { mustKey } from '../../helpers/stored.ts';
 import { fillScene } from '../fill/fill-scene.ts';
 import { readRange } from '../fill/reading.ts';
 
@@ -45,7 +45,7 @@ test('a blob without a link is vouched for by one HEAD, once for all who ask', a
   const outcomes = (await Promise.all([pull(), pull(), pull()])).map(({ outcome }) => outcome);
   expect(outcomes.toSorted()).toEqual(['joined', 'joined', 'miss']);
   expect(requests()).toEqual(['HEAD blob', 'GET blob']);
-  expect(await metadata.link(keyOf(target), digest)).toMatchObject({ size: bytes.length });
+  expect(await metadata.links.get(keyOf(target), digest)).toMatchObject({ size: bytes.length });
 });
 
 test('a stored blob is no leave to read it: another repository’s upstream is asked', async () => {

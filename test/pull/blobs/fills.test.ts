@@ -50,7 +50,7 @@ test.each([true, false])(
     await fill.done;
     expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
     expect(filesUnder(scene.layout.fills)).toEqual([]);
-    expect(await scene.metadata.link(keyOf(scene.target), large.digest)).toMatchObject({
+    expect(await scene.metadata.links.get(keyOf(scene.target), large.digest)).toMatchObject({
       size: large.bytes.length,
     });
     expect(scene.reports).toEqual([{ result: 'stored', bytes: large.bytes.length }]);

@@ -3,7 +3,7 @@ import type { Digest } from '../../../src/oci/digest.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
 import type { BlobStat } from '../../../src/pull/blobs/blobs.ts';
 import { Prefetch, type PrefetchResult } from '../../../src/pull/blobs/prefetch.ts';
-import type { StoredManifest } from '../../../src/store/metadata.ts';
+import type { StoredManifest } from '../../../src/store/manifest-records.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
 import { blobsOf, makeImage, makeIndex, mustDigest, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';

@@ -19,7 +19,7 @@ import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
 import { within } from '../../helpers/gate.ts';
 import { openFilesUnder } from '../../helpers/leaks.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { mustKey } from '../../store/sqlite/contract-metadata.ts';
+import { mustKey } from '../../helpers/stored.ts';
 
 /** Everything below one blob download, wired as `app.ts` does it, on a storage of its own. */
 export type FillScene = {
@@ -137,6 +137,6 @@ export async function fillScene(origins: readonly string[], options: Options = {
     distrusted,
     upstreams,
     log: captured,
-    allow: (digest, size) => metadata.putLink(keyOf(target), digest, size),
+    allow: (digest, size) => metadata.links.put(keyOf(target), digest, size),
   };
 }

@@ -9,7 +9,7 @@ import { makeGate } from '../../helpers/gate.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { manifest, mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { manifest, mustTag } from '../../helpers/stored.ts';
 import { ok, refusals, type ScriptedUpstream, scriptedUpstream, targetOf } from '../scripted-upstream.ts';
 
 const { digest } = makeBlob('subject', 1);
@@ -61,7 +61,7 @@ test('tags come sorted, once each, in the pages that are asked for', async () =>
 test('a listing that was stored in another order is paged in the same one', async () => {
   const { tags, metadata, target, clock } = await scene(scriptedUpstream());
   const body = Buffer.from(JSON.stringify(['B', 'V2', '_x', 'a', 'c', 'v1', 'v10']));
-  await metadata.putListing(keyOf(target), 'tags', {
+  await metadata.listings.put(keyOf(target), 'tags', {
     body,
     mediaType: 'application/json',
     checkedAt: clock.now(),
@@ -75,7 +75,7 @@ test('what is listed without upstreams is in the same order', async () => {
   const offline = { ...target, registry: { ...target.registry, offline: true } };
   for (const tag of ['V2', 'v10', 'B', 'a', 'b']) {
     const found = { tag: mustTag(tag), upstream: 'up', at: 1 };
-    await metadata.putManifest(keyOf(target), manifest('m'), [], found);
+    await metadata.manifests.put(keyOf(target), manifest('m'), [], found);
   }
   const page = (last?: string) => room.tags(offline, { n: 3, last }, () => true, neverAborted);
   expect(await page()).toMatchObject({ tags: ['a', 'B', 'b'], more: true });

@@ -10,7 +10,7 @@ import { captureLog } from '../../helpers/capture-log.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { mustTag } from '../../helpers/stored.ts';
 import { bodyOf, type ScriptedUpstream, scriptedUpstream, targetOf } from '../scripted-upstream.ts';
 
 /** What the tag names at first. */

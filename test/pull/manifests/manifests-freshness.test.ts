@@ -112,7 +112,9 @@ test('an expired tag that is gone upstream is dropped, and its digest still serv
   upstream.answers = { headManifest: async () => refusals.missing };
   expect(await told()).toBe('MANIFEST_UNKNOWN');
   expect(await told()).toBe('MANIFEST_UNKNOWN');
-  expect(await metadata.tags({ registry: target.registry.name, repository: target.repository })).toEqual([]);
+  expect(
+    await metadata.tags.names({ registry: target.registry.name, repository: target.repository }),
+  ).toEqual([]);
   expect(await told(byDigest(old))).toBe('hit old');
   expect(upstream.asked).toEqual(['headManifest']);
 });

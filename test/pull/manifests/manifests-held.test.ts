@@ -7,15 +7,15 @@ import { PullManifests } from '../../../src/pull/manifests/manifests.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { freely, type TagTerms } from '../../../src/pull/manifests/tag-terms.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
-import type { TagEvent } from '../../../src/store/metadata.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import type { TagEvent } from '../../../src/store/tag-records.ts';
 import { UpstreamError } from '../../../src/upstream/result.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { mustTag } from '../../helpers/stored.ts';
 import { bodyOf, headOf, ok, refusals, scriptedUpstream, targetOf } from '../scripted-upstream.ts';
 import { byDigest, fresh, old, tagTtl } from './manifest-scene.ts';
 
@@ -79,7 +79,7 @@ async function scene() {
       check();
       await within(promise, `${count} moves`);
     },
-    record: () => metadata.tag(key, tag),
+    record: () => metadata.tags.get(key, tag),
     hot: (terms: TagTerms) => room.hot(target, v1, terms)?.manifest.digest,
     pull: (terms: TagTerms = freely, reference: Reference = v1) =>
       room.pull(target, reference, neverAborted, terms),
@@ -151,7 +151,7 @@ test('a pinned tag’s move is recorded once, however often it is looked at, and
     expect(upstream.asked).toEqual(['headManifest']);
   }
   expect(told(moves)).toEqual(['moved old -> fresh', 'moved fresh -> newest', 'moved newest -> old']);
-  expect(await metadata.tagHistory(key, tag)).toHaveLength(4);
+  expect(await metadata.tags.history(key, tag)).toHaveLength(4);
 });
 
 test('a pinned tag is looked at once for all who pull it, and not again before its time', async () => {
@@ -202,7 +202,7 @@ test('a locked tag is fetched by its digest, is the tag from then on, and what u
   await moved(1);
   expect(told(moves)).toEqual(['moved old -> fresh']);
   expect(await record()).toMatchObject({ digest: old.digest, pinned: false });
-  expect((await metadata.tagHistory(key, tag)).map(({ action }) => action)).toEqual(['moved', 'locked']);
+  expect((await metadata.tags.history(key, tag)).map(({ action }) => action)).toEqual(['moved', 'locked']);
   expect(await pull(lockedTo(old))).toBe('hit old');
 });
 
@@ -214,7 +214,7 @@ test('a tag is served as the lock says at once, although another digest is fresh
   expect(await pull(lockedTo(old))).toBe('miss old');
   expect(await pull(lockedTo(newest))).toBe('miss newest');
   expect(await pull(lockedTo(newest))).toBe('hit newest');
-  const history = (await metadata.tagHistory(key, tag)).map(
+  const history = (await metadata.tags.history(key, tag)).map(
     ({ action, new: to }) => `${action} ${nameOf(to)}`,
   );
   expect(history).toEqual(['locked newest', 'locked old', 'moved fresh']);
@@ -244,7 +244,7 @@ test('a tag that was rolled back stays there until it is released, and then foll
   expect(told(moves)).toEqual(['moved old -> fresh']);
   expect(await store.releaseTag(key, tag, clock.now())).toBe(true);
   expect(await pull()).toBe('miss fresh');
-  expect((await metadata.tagHistory(key, tag)).map(({ action }) => action)).toEqual([
+  expect((await metadata.tags.history(key, tag)).map(({ action }) => action)).toEqual([
     'released',
     'rolled back',
     'moved',
@@ -317,7 +317,9 @@ test('an upstream that names no digest on HEAD is asked for the manifest, whose 
   expect(upstream.asked).toEqual(['headManifest', 'getManifest']);
   expect(await record()).toMatchObject({ digest: old.digest, candidate: { digest: fresh.digest } });
   // It was fetched, but no tag led to it yet.
-  expect(await metadata.leadsTo(key, fresh.digest, { current: false })).toMatchObject([{ tag: undefined }]);
+  expect(await metadata.links.leadsTo(key, fresh.digest, { current: false })).toMatchObject([
+    { tag: undefined },
+  ]);
   clock.advance(3 * day);
   expect(await pull(aged)).toBe('miss fresh');
 });

@@ -101,7 +101,7 @@ test('the children of an index are linked, and so served without a second leave'
   await pull();
   const key = { registry: target.registry.name, repository: target.repository };
   for (const child of index.images) {
-    expect(await metadata.link(key, child.manifest.digest)).toMatchObject({
+    expect(await metadata.links.get(key, child.manifest.digest)).toMatchObject({
       size: child.manifest.bytes.length,
     });
   }

@@ -1,9 +1,10 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { PullTimes } from '../../../src/pull/manifests/pull-times.ts';
-import type { Metadata, PullRecord } from '../../../src/store/metadata.ts';
+import type { Journal, PullRecord } from '../../../src/store/journal.ts';
+
 import { captureLog } from '../../helpers/capture-log.ts';
 import { makeBlob } from '../../helpers/image.ts';
-import { mustKey, mustTag } from '../../store/sqlite/contract-metadata.ts';
+import { mustKey, mustTag } from '../../helpers/stored.ts';
 
 const app = mustKey('ghcr.io', 'org/app');
 const { digest } = makeBlob('x', 1);
@@ -12,14 +13,12 @@ function note(at: number, tag?: string): PullRecord {
   return { ...app, digest, tag: tag === undefined ? undefined : mustTag(tag), at };
 }
 
-function begin(recordPulls?: Metadata['recordPulls']) {
+function begin(recordPulls?: Journal['recordPulls']) {
   vi.useFakeTimers();
   const written: (readonly PullRecord[])[] = [];
   const logs = captureLog();
-  const metadata = {
-    recordPulls: recordPulls ?? (async (pulls) => void written.push(pulls)),
-  } as Metadata;
-  const times = new PullTimes({ metadata, log: logs.log }, { every: 5_000 });
+  const journal = { recordPulls: recordPulls ?? (async (pulls) => void written.push(pulls)) };
+  const times = new PullTimes({ journal, log: logs.log }, { every: 5_000 });
   onTestFinished(async () => {
     await times.close();
     vi.useRealTimers();

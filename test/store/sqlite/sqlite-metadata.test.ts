@@ -8,9 +8,8 @@ import { IndexError } from '../../../src/store/sqlite/migrations.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
-import { describeContents } from './contract-contents.ts';
-import { describeMetadata, manifest, mustKey, mustTag } from './contract-metadata.ts';
-import { describeTags } from './contract-tags.ts';
+import { manifest, mustKey, mustTag } from '../../helpers/stored.ts';
+import { describeMetadata } from '../contract-metadata.ts';
 
 const app = mustKey('ghcr.io', 'org/app');
 const v1 = mustTag('v1');
@@ -23,18 +22,16 @@ async function openIndex(file: string): Promise<SqliteMetadata> {
 
 const openEmpty = async () => openIndex(join(await temporaryDirectory(), 'index.db'));
 describeMetadata('SqliteMetadata', openEmpty);
-describeContents('SqliteMetadata', openEmpty);
-describeTags('SqliteMetadata', openEmpty);
 
 test('the index is made with its folder, and what it holds is there after a restart', async () => {
   const file = join(await temporaryDirectory(), 'new', 'folder', 'index.db');
   const first = await openIndex(file);
   const stored = manifest('kept');
-  await first.putManifest(app, stored, [], { tag: v1, upstream: 'u', at: 7 });
+  await first.manifests.put(app, stored, [], { tag: v1, upstream: 'u', at: 7 });
   await first.close();
   const second = await openIndex(file);
-  expect(await second.tag(app, v1)).toMatchObject({ digest: stored.digest, checkedAt: 7 });
-  expect((await second.manifest(app, stored.digest))?.bytes.equals(stored.bytes)).toBe(true);
+  expect(await second.tags.get(app, v1)).toMatchObject({ digest: stored.digest, checkedAt: 7 });
+  expect((await second.manifests.get(app, stored.digest))?.bytes.equals(stored.bytes)).toBe(true);
 });
 
 test('a second server in the same process is refused, and gets in once the first has closed', async () => {
@@ -42,17 +39,17 @@ test('a second server in the same process is refused, and gets in once the first
   const first = await openIndex(file);
   expect(() => SqliteMetadata.open(file)).toThrow(IndexError);
   // The refusal left the first one whole.
-  await first.putManifest(app, manifest('m'), [], { tag: v1, upstream: 'u', at: 1 });
+  await first.manifests.put(app, manifest('m'), [], { tag: v1, upstream: 'u', at: 1 });
   await first.close();
   const second = await openIndex(file);
-  expect(await second.tags(app)).toEqual(['v1']);
+  expect(await second.tags.names(app)).toEqual(['v1']);
 });
 
 test('a second process is refused, with the folder and the reason in the message', async () => {
   const folder = await temporaryDirectory();
   const file = join(folder, 'index.db');
   const first = await openIndex(file);
-  await first.putBlob(makeBlob('b', 1).digest, 1, 1);
+  await first.blobs.put(makeBlob('b', 1).digest, 1, 1);
   const script = `
     import { SqliteMetadata } from ${JSON.stringify(new URL('../../../src/store/sqlite/sqlite-metadata.ts', import.meta.url).href)};
     try {
@@ -74,7 +71,7 @@ test('a process that is killed holds the index no longer', async () => {
   const script = `
     import { SqliteMetadata } from ${JSON.stringify(new URL('../../../src/store/sqlite/sqlite-metadata.ts', import.meta.url).href)};
     const metadata = SqliteMetadata.open(${JSON.stringify(file)});
-    await metadata.putBlob('sha256:${'ab'.repeat(32)}', 1, 1);
+    await metadata.blobs.put('sha256:${'ab'.repeat(32)}', 1, 1);
     process.kill(process.pid, 'SIGKILL');
   `;
   const run = promisify(execFile)(process.execPath, ['--input-type=module-typescript', '--eval', script]);
@@ -105,9 +102,9 @@ test('pull times are noted on the manifest, the blob and the tag that were pulle
   const metadata = await openIndex(file);
   const stored = manifest('m');
   const blob = makeBlob('b', 1);
-  await metadata.putManifest(app, stored, [], { tag: v1, upstream: 'u', at: 1 });
-  await metadata.putBlob(blob.digest, 1, 1);
-  await metadata.recordPulls([
+  await metadata.manifests.put(app, stored, [], { tag: v1, upstream: 'u', at: 1 });
+  await metadata.blobs.put(blob.digest, 1, 1);
+  await metadata.journal.recordPulls([
     { ...app, digest: stored.digest, tag: v1, at: 50 },
     { ...app, digest: blob.digest, tag: undefined, at: 60 },
   ]);

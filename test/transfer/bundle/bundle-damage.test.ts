@@ -150,7 +150,7 @@ describe('a damaged bundle', () => {
 async function reset(site: Site): Promise<{ blobs: number }> {
   const kept = new Set([old.config, ...old.layers].map(({ digest }) => digest as string));
   let left = 0;
-  for (const { digest } of await site.metadata.blobsStored()) {
+  for (const { digest } of await site.metadata.blobs.all()) {
     if (kept.has(digest)) continue;
     await site.blobs.delete(digest);
     if ((await site.blobs.size(digest)) !== undefined) left += 1;

@@ -8,8 +8,10 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
 import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
+
 import { ImportStaging } from '../../../src/store/disk/import-staging.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
+import type { ManifestRecords } from '../../../src/store/manifest-records.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { Export, type ExportRequest } from '../../../src/transfer/export/exporter.ts';
 import { Images, type ImageTarget } from '../../../src/transfer/images/images.ts';
@@ -46,10 +48,10 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   const staging = new ImportStaging(layout);
   const clock = { now: () => 1_000 };
   let transactions = 0;
-  const manifests: Pick<SqliteMetadata, 'importManifests'> = {
-    importManifests: (entries) => {
+  const manifests: Pick<ManifestRecords, 'import'> = {
+    import: (entries) => {
       transactions += 1;
-      return metadata.importManifests(entries);
+      return metadata.manifests.import(entries);
     },
   };
   const importer = new Import(
@@ -74,7 +76,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
     const file = path.join(root, 'incoming');
     await writeFile(file, bytes);
     await blobs.adopt(digest, file);
-    await metadata.putBlob(digest, bytes.length, 1);
+    await metadata.blobs.put(digest, bytes.length, 1);
   };
   const putManifest = async (name: string, manifest: TestBlob) => {
     const { target: repository, reference } = target(name);
@@ -142,9 +144,9 @@ export async function openSite(root: string, registries: readonly string[] = ['d
     /** Everything that a client could see: tags, and the files of blobs. */
     visible: async () => {
       const tags: Record<string, string> = {};
-      for (const key of await metadata.repositories()) {
-        for (const tag of await metadata.tags(key)) {
-          const record = await metadata.tag(key, tag as Tag);
+      for (const key of await metadata.links.repositories()) {
+        for (const tag of await metadata.tags.names(key)) {
+          const record = await metadata.tags.get(key, tag as Tag);
           tags[`${key.registry}/${key.repository}:${tag}`] = record?.digest ?? '';
         }
       }

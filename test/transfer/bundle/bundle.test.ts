@@ -96,7 +96,7 @@ describe('a bundle', () => {
       registry: 'docker.io',
       repository: b.target('docker.io/library/app:1.0').target.repository,
     };
-    expect(await b.metadata.referrersOf(key, image.manifest.digest)).toEqual([sbom.manifest.digest]);
+    expect(await b.metadata.links.referrersOf(key, image.manifest.digest)).toEqual([sbom.manifest.digest]);
     expect(await b.visible()).toHaveProperty(
       [`docker.io/library/app:${signatureTag}`],
       signature.manifest.digest,
@@ -145,7 +145,7 @@ describe('a bundle', () => {
     const key = { registry: 'docker.io', repository };
     const reference = b.target('docker.io/library/app:1.0').reference;
     if (reference.kind !== 'tag') throw new Error('no tag');
-    await b.metadata.setTag(key, reference.tag, {
+    await b.metadata.tags.set(key, reference.tag, {
       digest: old.manifest.digest,
       action: 'rolled back',
       at: 2,
@@ -153,7 +153,7 @@ describe('a bundle', () => {
     const held = await b.import(bundle);
     expect(held.images).toMatchObject([{ before: old.manifest.digest, held: true }]);
     expect(await b.visible()).toEqual({ 'docker.io/library/app:1.0': old.manifest.digest });
-    await b.metadata.releaseTag(key, reference.tag, 3);
+    await b.metadata.tags.release(key, reference.tag, 3);
     const moved = await b.import(bundle);
     expect(moved.images).toMatchObject([{ before: old.manifest.digest, held: false }]);
     expect(await b.visible()).toEqual({ 'docker.io/library/app:1.0': next.manifest.digest });

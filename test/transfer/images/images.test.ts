@@ -18,9 +18,9 @@ import {
   type TestManifest,
 } from '../../helpers/image.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
+import { mustTag } from '../../helpers/stored.ts';
 import { targetOf } from '../../pull/scripted-upstream.ts';
 import { localFile } from '../../store/disk/contract-blob-store.ts';
-import { mustTag } from '../../store/sqlite/contract-metadata.ts';
 import { named } from '../warm/warm-scene.ts';
 
 async function scene() {
@@ -47,7 +47,7 @@ async function scene() {
     async keepBlobs(kept: readonly TestBlob[], at = 2) {
       for (const blob of kept) {
         await blobs.adopt(blob.digest, await localFile(blob));
-        await metadata.putBlob(blob.digest, blob.bytes.length, at);
+        await metadata.blobs.put(blob.digest, blob.bytes.length, at);
       }
     },
     state: (name: string, platforms: readonly string[] = []) =>
@@ -166,7 +166,7 @@ test('what refers to an image is found by its subject, its listing and its deriv
   );
   if (!bySubject || !listed || !signature) throw new Error('three were made');
   await keepManifest(bySubject.manifest);
-  await metadata.putReferrers(keyOf(targetOf([])), image.manifest.digest, [listed.manifest.digest]);
+  await metadata.links.putReferrers(keyOf(targetOf([])), image.manifest.digest, [listed.manifest.digest]);
   await keepManifest(
     makeImage({ seed: 'signature' }).manifest,
     `${image.manifest.digest.replace(':', '-')}.sig`,
@@ -190,7 +190,7 @@ test('all names every tag that is an image, of registries that are configured', 
   await keepManifest(image.manifest, 'v1');
   await keepManifest(image.manifest, `${image.manifest.digest.replace(':', '-')}.sig`);
   const elsewhere = { registry: 'gone.example', repository: keyOf(targetOf([])).repository };
-  await metadata.putManifest(elsewhere, { ...image.manifest, mediaType: mediaTypes.ociManifest }, [], {
+  await metadata.manifests.put(elsewhere, { ...image.manifest, mediaType: mediaTypes.ociManifest }, [], {
     tag: mustTag('v1'),
     upstream: 'u',
     at: 1,

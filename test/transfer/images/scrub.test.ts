@@ -5,7 +5,7 @@ import { neverAborted } from '../../../src/lib/abort.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
 import type { VerifyEvent } from '../../../src/transfer/images/scrub.ts';
 import { blobsOf, makeImage } from '../../helpers/image.ts';
-import { mustKey } from '../../store/sqlite/contract-metadata.ts';
+import { mustKey } from '../../helpers/stored.ts';
 import { warmScene } from '../warm/warm-scene.ts';
 
 const image = makeImage();
@@ -45,7 +45,7 @@ test('a blob with one flipped byte is set aside, kept for whoever wants to look 
   expect(await verified()).toMatchObject({ checked: 4, wrong: 1 });
   expect(wrong()).toEqual([['blob', 'corrupt', layer.digest]]);
   expect(existsSync(layout.quarantined(layer.digest))).toBe(true);
-  expect((await metadata.blobsStored()).map(({ digest }) => digest)).not.toContain(layer.digest);
+  expect((await metadata.blobs.all()).map(({ digest }) => digest)).not.toContain(layer.digest);
   expect(await state(v1)).toMatchObject({ whole: false });
   expect(await run([v1])).toMatchObject({ warmed: 1, fetched: 1 });
   expect(await verified()).toMatchObject({ wrong: 0 });
@@ -57,21 +57,21 @@ test('a blob that is cut short, one whose file is gone, and one that is only on 
   if (first === undefined || second === undefined) throw new Error('it has two layers');
   await writeFile(layout.blob(first.digest), first.bytes.subarray(0, -1));
   await rm(layout.blob(second.digest));
-  await metadata.dropBlob(image.config.digest);
+  await metadata.blobs.drop(image.config.digest);
   expect(await verified()).toMatchObject({ wrong: 2 });
   expect(wrong()).toEqual([
     ['blob', 'corrupt', first.digest],
     ['blob', 'missing', second.digest],
   ]);
   // What was stored right before a crash is recorded now.
-  expect((await metadata.blobsStored()).map(({ digest }) => digest)).toEqual([image.config.digest]);
+  expect((await metadata.blobs.all()).map(({ digest }) => digest)).toEqual([image.config.digest]);
 });
 
 test('a manifest that is not what its digest says is dropped, and memory is told', async () => {
   const { verified, wrong, metadata, forgotten, state } = await scene();
   const { digest } = makeImage({ seed: 'another' }).manifest;
   // The index records what it is given: who gives it has verified it.
-  await metadata.putManifest(
+  await metadata.manifests.put(
     mustKey('ghcr.io', 'org/app'),
     { digest, mediaType: mediaTypes.ociManifest, bytes: image.manifest.bytes },
     [],
@@ -80,7 +80,7 @@ test('a manifest that is not what its digest says is dropped, and memory is told
   expect(await verified()).toMatchObject({ checked: 5, wrong: 1 });
   expect(wrong()).toEqual([['manifest', 'corrupt', digest]]);
   expect(forgotten).toEqual([digest]);
-  expect(await metadata.manifestsStored()).toEqual([image.manifest.digest]);
+  expect(await metadata.manifests.digests()).toEqual([image.manifest.digest]);
   expect(await state(v1)).toMatchObject({ whole: true });
 });
 

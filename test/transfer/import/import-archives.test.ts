@@ -80,7 +80,7 @@ describe('an image layout made by others', () => {
     const sbom = makeArtifact(image.manifest);
     await b.import(tarOf(layoutOf([image, sbom], [{ [whole]: 'app:1.0' }, undefined])));
     const { repository } = b.target('docker.io/library/app:1.0').target;
-    const referrers = await b.metadata.referrersOf(
+    const referrers = await b.metadata.links.referrersOf(
       { registry: 'docker.io', repository },
       image.manifest.digest,
     );
@@ -147,7 +147,7 @@ describe('what docker save wrote', () => {
     const { members } = dockerSave({ tags: ['app:1.0'], gzip: true });
     const archive = tarOf(members);
     const { images } = await b.import(archive);
-    const manifest = await b.metadata.manifestBytes(images[0]?.digest ?? ('' as never));
+    const manifest = await b.metadata.manifests.bytes(images[0]?.digest ?? ('' as never));
     expect(manifest?.toString()).toContain('layer.v1.tar+gzip');
     const other = dockerSave({ tags: ['app:1.0'], gzip: true, layers: [Buffer.from('x'), Buffer.from('y')] });
     const mixed = members.map(

@@ -1,7 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { OciError } from '../../../src/oci/errors.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
-import type { SyncRunRecord } from '../../../src/store/metadata.ts';
+import type { SyncRunRecord } from '../../../src/store/journal.ts';
 import { Sync, type SyncEvent, type SyncRunRecorded } from '../../../src/transfer/sync/sync-entries.ts';
 import type { SyncEntry } from '../../../src/transfer/sync/sync-entry.ts';
 import type { SyncRunDeps } from '../../../src/transfer/sync/sync-run.ts';
@@ -100,7 +100,7 @@ export function syncScene(
     {
       ...deps,
       clock,
-      metadata: {
+      journal: {
         syncRuns: async (entry) => runs.filter((run) => run.entry === entry).toReversed(),
         putSyncRun: async (run) => {
           runs.push(structuredClone(run));

@@ -229,6 +229,6 @@ describe('what is not right', () => {
     await run(['ghcr.io/org/app:v1']);
     expect(ended()).toEqual([expect.stringMatching(/^failed ghcr.io\/org\/app:v1: this mirror is offline/)]);
     expect(upstream.journal.count()).toBe(0);
-    expect(await metadata.repositories()).toEqual([]);
+    expect(await metadata.links.repositories()).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { RepositoryKey, TagEvent, TagRecord, TagSighting } from '../metadata.ts';
+import type { RepositoryKey } from '../repository-key.ts';
+import type { TagEvent, TagRecord, TagSighting } from '../tag-records.ts';
 import type { Statements } from './statements.ts';
 
 type TagRow = {
@@ -11,7 +12,6 @@ type TagRow = {
   candidate: Digest | null;
   candidate_at: number | null;
 };
-type TagEventRow = Omit<TagEvent, 'old'> & { old: Digest | null };
 
 /** The id of a repository, which is recorded if need be; within a transaction. */
 export function repositoryId(s: Statements, { registry, repository }: RepositoryKey): number | bigint {
@@ -19,7 +19,7 @@ export function repositoryId(s: Statements, { registry, repository }: Repository
   return id ?? s.putRepository.run(registry, repository).lastInsertRowid;
 }
 
-/** `Metadata.tag`. */
+/** What a tag is served as. */
 export function tagRecord(s: Statements, key: RepositoryKey, tag: Tag): TagRecord | undefined {
   const row = s.tag.get(key.registry, key.repository, tag) as TagRow | undefined;
   if (row === undefined) return undefined;
@@ -33,7 +33,7 @@ export function tagRecord(s: Statements, key: RepositoryKey, tag: Tag): TagRecor
   };
 }
 
-/** `Metadata.observeTag`, within a transaction. */
+/** `TagRecords.observe`, within a transaction. */
 export function observeTag(
   s: Statements,
   key: RepositoryKey,
@@ -69,42 +69,8 @@ export function putTag(
   return putTagEvent(s, key, { tag, action: 'moved', old: before, new: digest, upstream, at });
 }
 
-/** `Metadata.setTag`, within a transaction. */
-export function setTag(
-  s: Statements,
-  key: RepositoryKey,
-  tag: Tag,
-  { digest, action, at }: { digest: Digest; action: 'locked' | 'rolled back'; at: number },
-): boolean {
-  if (s.manifest.get(digest, key.registry, key.repository) === undefined) return false;
-  const before = tagRecord(s, key, tag);
-  const repository = repositoryId(s, key);
-  const pinned = action === 'rolled back' ? 1 : 0;
-  s.setTag.run(repository, tag, digest, at, at, pinned);
-  s.putTagDigest.run(repository, digest, tag);
-  if (before?.digest !== digest || before.pinned !== (pinned === 1)) {
-    putTagEvent(s, key, { tag, action, old: before?.digest, new: digest, upstream: '', at });
-  }
-  return true;
-}
-
-/** `Metadata.releaseTag`, within a transaction. */
-export function releaseTag(s: Statements, key: RepositoryKey, tag: Tag, at: number): boolean {
-  const before = tagRecord(s, key, tag);
-  const { changes } = s.releaseTag.run(key.registry, key.repository, tag);
-  if (before === undefined || changes === 0) return false;
-  const { digest } = before;
-  putTagEvent(s, key, { tag, action: 'released', old: digest, new: digest, upstream: '', at });
-  return true;
-}
-
-/** `Metadata.tagHistory`. */
-export function tagHistory(s: Statements, key: RepositoryKey, tag: Tag | undefined): readonly TagEvent[] {
-  const rows = s.tagHistory.all(key.registry, key.repository, tag ?? null) as TagEventRow[];
-  return rows.map((row) => ({ ...row, old: row.old ?? undefined }));
-}
-
-function putTagEvent(s: Statements, key: RepositoryKey, event: TagEvent): TagEvent {
+/** Adds to a history, within a transaction; the answer is what was added. */
+export function putTagEvent(s: Statements, key: RepositoryKey, event: TagEvent): TagEvent {
   const { tag, action, old, upstream, at } = event;
   s.putTagEvent.run(repositoryId(s, key), tag, action, old ?? null, event.new, upstream, at);
   return event;

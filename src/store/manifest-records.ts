@@ -1,0 +1,79 @@
+import type { Digest } from '../oci/digest.ts';
+import type { ManifestMediaType } from '../oci/media-types.ts';
+import type { Tag } from '../oci/reference.ts';
+import type { RepositoryKey } from './repository-key.ts';
+import type { TagEvent } from './tag-records.ts';
+
+/** A manifest as it was received: the bytes that its digest is over, and the media type it was served with. */
+export type StoredManifest = {
+  readonly digest: Digest;
+  readonly mediaType: ManifestMediaType;
+  readonly bytes: Buffer;
+};
+
+/** What a digest is to the manifest that names it. */
+export type LinkRole = 'manifest' | 'config' | 'layer' | 'subject' | 'blob';
+
+/** One child that a manifest names; its repository may read it from then on. */
+export type ChildLink = {
+  readonly digest: Digest;
+  readonly role: LinkRole;
+  /** Bytes. */
+  readonly size: number;
+  readonly mediaType: string;
+  /** `os/architecture[/variant]` of an index entry. */
+  readonly platform: string | undefined;
+};
+
+/** What led to a manifest: absent when it was asked for by digest. */
+export type FoundBy = {
+  readonly tag: Tag | undefined;
+  readonly upstream: string;
+  readonly at: number;
+};
+
+/** A verified manifest that is carried in from elsewhere; `tag` where one is to name it from then on. */
+export type ImportedManifest = {
+  readonly key: RepositoryKey;
+  readonly manifest: StoredManifest;
+  readonly children: readonly ChildLink[];
+  readonly tag: Tag | undefined;
+  /** Milliseconds since the epoch; the tag counts as confirmed then. */
+  readonly at: number;
+};
+
+/** The manifests that are stored, of all repositories, and what they name. */
+export interface ManifestRecords {
+  /** A manifest that the repository has a link to. */
+  get(key: RepositoryKey, digest: Digest): Promise<StoredManifest | undefined>;
+  /** A manifest's bytes as they are stored, for checking them. */
+  bytes(digest: Digest): Promise<Buffer | undefined>;
+  /** What a stored manifest names, in no particular order; nothing for one that is not stored. */
+  children(digest: Digest): Promise<readonly ChildLink[]>;
+  /**
+   * Records a verified manifest, the repository's links to it and to its children, and the tag that led to it
+   * if one did, which is served as it from then on: all of it or nothing. The answer is the move, when the upstream
+   * said something else about the tag before, or nothing yet.
+   */
+  put(
+    key: RepositoryKey,
+    manifest: StoredManifest,
+    children: readonly ChildLink[],
+    found: FoundBy,
+  ): Promise<TagEvent | undefined>;
+  /**
+   * Records manifests that were carried in, as {@link ManifestRecords.put} does each, all of them or nothing; one
+   * manifest may come several times, for several tags. A pinned tag stays where it is: what it came as is kept as its
+   * candidate. The answer is the moves, of tags not known before too.
+   */
+  import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]>;
+  /**
+   * Forgets a manifest and what it names, and that anything was examined; tags and links that name it stay, so that
+   * it is fetched again.
+   */
+  drop(digest: Digest): Promise<void>;
+  /** Every manifest stored, of whatever repository. */
+  digests(): Promise<readonly Digest[]>;
+  /** When manifests were stored, in milliseconds since the epoch; those that are not are left out. */
+  storedAt(digests: readonly Digest[]): Promise<ReadonlyMap<Digest, number>>;
+}

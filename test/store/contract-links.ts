@@ -1,0 +1,267 @@
+import { describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Tag } from '../../src/oci/reference.ts';
+import type { Lead, LinkRecords } from '../../src/store/link-records.ts';
+import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
+import type { Metadata } from '../../src/store/metadata.ts';
+import type { RepositoryKey } from '../../src/store/repository-key.ts';
+import { makeBlob } from '../helpers/image.ts';
+import { manifest } from '../helpers/stored.ts';
+import { app, child, found, layer, namesake, other, spare, v1, v2 } from './contract-content.ts';
+
+const [first, second, third] = [manifest('1'), manifest('2'), manifest('3')];
+
+function put(
+  metadata: Metadata,
+  stored: StoredManifest,
+  { tag, at = 1, children = [], key = app }: PutOptions = {},
+): ReturnType<Metadata['manifests']['put']> {
+  return metadata.manifests.put(key, stored, children, { tag, upstream: 'up', at });
+}
+
+type PutOptions = { tag?: Tag; at?: number; children?: readonly ChildLink[]; key?: RepositoryKey };
+
+/** The ways to a digest as `tag from digest`, noted digests behind. */
+async function ways(
+  metadata: Metadata,
+  digest: Digest,
+  options: { current?: boolean; noted?: readonly Digest[]; key?: RepositoryKey } = {},
+): Promise<readonly string[]> {
+  const { current = false, noted = [], key = app } = options;
+  const leads = await metadata.links.leadsTo(key, digest, { current, noted });
+  return leads.map(written);
+}
+
+function written({ tag, from, noted }: Lead): string {
+  return [tag ?? 'nothing', from, ...noted].join(' ');
+}
+
+/**
+ * What every {@link LinkRecords} promises: what a repository may read, and what leads to it.
+ * @param open opens an empty index that is gone when the test ends
+ */
+export function describeLinks(name: string, open: () => Promise<Metadata>): void {
+  describe(`${name} as LinkRecords`, () => {
+    test('an empty index knows none', async () => {
+      const metadata = await open();
+      expect(await metadata.links.get(app, layer)).toBeUndefined();
+      expect(await metadata.links.repositories()).toEqual([]);
+      expect(await metadata.links.referrersOf(app, layer)).toEqual([]);
+    });
+
+    test('what one repository may read another may not, nor its namesake of another registry', async () => {
+      const metadata = await open();
+      const stored = manifest('private');
+      await metadata.manifests.put(app, stored, [child(layer)], { tag: v1, upstream: 'u', at: 5 });
+      for (const stranger of [other, namesake]) {
+        expect(await metadata.manifests.get(stranger, stored.digest)).toBeUndefined();
+        expect(await metadata.links.get(stranger, stored.digest)).toBeUndefined();
+        expect(await metadata.links.get(stranger, layer)).toBeUndefined();
+        expect(await metadata.tags.get(stranger, v1)).toBeUndefined();
+      }
+      await metadata.manifests.put(other, stored, [], { tag: undefined, upstream: 'u', at: 6 });
+      expect(await metadata.manifests.get(other, stored.digest)).toBeDefined();
+      expect(await metadata.links.get(other, layer)).toBeUndefined();
+    });
+
+    test('the subject of a manifest is no leave to read it', async () => {
+      const metadata = await open();
+      const subject = child(layer, 'subject');
+      await metadata.manifests.put(app, manifest('sbom'), [subject], {
+        tag: undefined,
+        upstream: 'u',
+        at: 5,
+      });
+      expect(await metadata.links.get(app, layer)).toBeUndefined();
+    });
+
+    test('a link without a size keeps the size that is known, and learns one', async () => {
+      const metadata = await open();
+      await metadata.links.put(app, layer, undefined);
+      expect(await metadata.links.get(app, layer)).toEqual({ size: undefined, mediaType: undefined });
+      await metadata.links.put(app, layer, 10);
+      expect(await metadata.links.get(app, layer)).toMatchObject({ size: 10 });
+      await metadata.links.put(app, layer, undefined);
+      expect(await metadata.links.get(app, layer)).toMatchObject({ size: 10 });
+      await metadata.manifests.put(app, manifest('m'), [child(layer)], {
+        tag: undefined,
+        upstream: 'u',
+        at: 1,
+      });
+      expect(await metadata.links.get(app, layer)).toEqual({ size: 10, mediaType: 'application/x' });
+    });
+
+    test('repositories of which something is recorded are listed, by registry and name', async () => {
+      const metadata = await open();
+      await metadata.manifests.put(other, manifest('m'), [], found);
+      await metadata.links.put(app, layer, undefined);
+      await metadata.links.put(namesake, layer, undefined);
+      expect(await metadata.links.repositories()).toEqual([namesake, app, other]);
+    });
+
+    test('what refers to a digest is what names it as its subject and what an upstream lists, in that repository alone', async () => {
+      const metadata = await open();
+      const [sbom, stranger, listed] = [manifest('sbom'), manifest('stranger'), manifest('listed')];
+      await metadata.manifests.put(app, sbom, [child(layer, 'subject')], found);
+      await metadata.manifests.put(other, stranger, [child(layer, 'subject')], found);
+      await metadata.manifests.put(app, manifest('index'), [child(layer, 'manifest')], found);
+      await metadata.links.putReferrers(app, layer, [listed.digest, sbom.digest]);
+      expect(await metadata.links.referrersOf(app, layer)).toEqual([sbom.digest, listed.digest].sort());
+      expect(await metadata.links.referrersOf(other, layer)).toEqual([stranger.digest]);
+    });
+  });
+
+  describe(`${name} on what was examined`, () => {
+    test('when it was is remembered by repository, of those that are known', async () => {
+      const metadata = await open();
+      expect(await metadata.links.putExamined(app, layer, 5)).toBe(false);
+      expect(await metadata.links.repositories()).toEqual([]);
+      for (const key of [app, other]) await metadata.manifests.put(key, manifest('m'), [], found);
+      expect(await metadata.links.putExamined(app, layer, 5)).toBe(true);
+      expect(await metadata.links.examinedAt(app, layer)).toBe(5);
+      expect(await metadata.links.examinedAt(other, layer)).toBeUndefined();
+      expect(await metadata.links.examinedAt(app, spare)).toBeUndefined();
+      expect(await metadata.links.putExamined(app, layer, 7)).toBe(true);
+      expect(await metadata.links.examinedAt(app, layer)).toBe(7);
+    });
+
+    test('that is forgotten with any manifest, which may have been what was found', async () => {
+      const metadata = await open();
+      const stored = manifest('m');
+      await metadata.manifests.put(app, stored, [], found);
+      await metadata.links.putExamined(app, layer, 5);
+      await metadata.manifests.drop(stored.digest);
+      expect(await metadata.links.examinedAt(app, layer)).toBeUndefined();
+    });
+  });
+
+  describe(`${name} on what leads to a digest`, () => {
+    const image = manifest('image');
+    const index = manifest('index');
+
+    /** An index, its image, and the image's layer. */
+    async function putIndex(metadata: Metadata, key: RepositoryKey = app, ...tags: Tag[]) {
+      const [tag] = tags;
+      await put(metadata, index, { key, ...(tag && { tag }), children: [child(image.digest, 'manifest')] });
+      await put(metadata, image, { key, children: [child(layer)] });
+    }
+
+    test('a digest of which nothing is known is where its way begins', async () => {
+      const metadata = await open();
+      expect(await ways(metadata, layer)).toEqual([`nothing ${layer}`]);
+      await put(metadata, first, { tag: v1 });
+      expect(await ways(metadata, layer)).toEqual([`nothing ${layer}`]);
+    });
+
+    test('a tag leads to its index, to the images in it, and to their blobs', async () => {
+      const metadata = await open();
+      await putIndex(metadata, app, v1);
+      for (const digest of [index.digest, image.digest, layer]) {
+        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
+      }
+    });
+
+    test('without a tag the way begins at the index', async () => {
+      const metadata = await open();
+      await putIndex(metadata);
+      expect(await ways(metadata, layer)).toEqual([`nothing ${index.digest}`]);
+    });
+
+    test('a blob that several images share has a way from each', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, children: [child(layer)] });
+      await put(metadata, second, { tag: v2, children: [child(layer, 'config')] });
+      await put(metadata, third, { children: [child(layer)] });
+      expect(await ways(metadata, layer)).toEqual([
+        `v1 ${first.digest}`,
+        `v2 ${second.digest}`,
+        `nothing ${third.digest}`,
+      ]);
+    });
+
+    test('past digests of a tag count, unless only current ones are asked for', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, at: 1, children: [child(layer)] });
+      await put(metadata, second, { tag: v1, at: 2 });
+      expect(await ways(metadata, layer)).toEqual([`v1 ${first.digest}`]);
+      expect(await ways(metadata, layer, { current: true })).toEqual([`nothing ${first.digest}`]);
+      expect(await ways(metadata, second.digest, { current: true })).toEqual([`v1 ${second.digest}`]);
+      await metadata.tags.drop(app, v1);
+      expect(await ways(metadata, second.digest, { current: true })).toEqual([`nothing ${second.digest}`]);
+      expect(await ways(metadata, second.digest)).toEqual([`v1 ${second.digest}`]);
+    });
+
+    test('a tag leads to what it is set to, and not to what upstream says that it is', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, at: 1 });
+      await put(metadata, second);
+      const seen = { digest: second.digest, upstream: 'up', at: 2, confirms: true };
+      await metadata.tags.observe(app, v1, seen);
+      expect(await ways(metadata, second.digest)).toEqual([`nothing ${second.digest}`]);
+      await metadata.tags.set(app, v1, { digest: second.digest, action: 'locked', at: 3 });
+      expect(await ways(metadata, second.digest)).toEqual([`v1 ${second.digest}`]);
+      expect(await ways(metadata, second.digest, { current: true })).toEqual([`v1 ${second.digest}`]);
+    });
+
+    test('what refers to an image is led to by what leads to that image, and so are its blobs', async () => {
+      const metadata = await open();
+      await putIndex(metadata, app, v1);
+      const signature = manifest('signature');
+      const payload = makeBlob('payload', 5).digest;
+      const children = [child(payload), child(image.digest, 'subject')];
+      await put(metadata, signature, { children });
+      for (const digest of [signature.digest, payload]) {
+        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
+      }
+      // Not the other way round: whoever signs an image does not lead to it.
+      await put(metadata, signature, { tag: v2, children });
+      expect(await ways(metadata, image.digest)).toEqual([`v1 ${index.digest}`]);
+    });
+
+    test('what an upstream lists as referring to an image is led to by it, in that repository alone', async () => {
+      const metadata = await open();
+      await putIndex(metadata, app, v1);
+      const listed = manifest('listed').digest;
+      await metadata.links.putReferrers(app, image.digest, [listed, third.digest]);
+      await metadata.links.putReferrers(app, image.digest, [listed]);
+      for (const digest of [listed, third.digest]) {
+        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
+      }
+      await putIndex(metadata, other, v1);
+      expect(await ways(metadata, listed, { key: other })).toEqual([`nothing ${listed}`]);
+    });
+
+    test('no way crosses from one repository to another, nor to its namesake of another registry', async () => {
+      const metadata = await open();
+      await putIndex(metadata, app, v1);
+      for (const key of [other, namesake]) {
+        for (const digest of [index.digest, image.digest, layer]) {
+          expect(await ways(metadata, digest, { key })).toEqual([`nothing ${digest}`]);
+        }
+      }
+      // The other repository has the image, but not the index that leads to it here.
+      await put(metadata, image, { key: other, tag: v2, children: [child(layer)] });
+      expect(await ways(metadata, layer, { key: other })).toEqual([`v2 ${image.digest}`]);
+      expect(await ways(metadata, layer)).toEqual([`v1 ${index.digest}`]);
+    });
+
+    test('what lies on the way is noted where it is asked for', async () => {
+      const metadata = await open();
+      await putIndex(metadata, app, v1);
+      await put(metadata, first, { tag: v2, children: [child(layer)] });
+      const noted = [image.digest, third.digest, layer];
+      expect(await ways(metadata, layer, { noted })).toEqual([
+        `v1 ${index.digest} ${image.digest}`,
+        `v2 ${first.digest}`,
+      ]);
+    });
+
+    test('those who refer to each other lead nowhere', async () => {
+      const metadata = await open();
+      await metadata.links.putReferrers(app, first.digest, [second.digest]);
+      await metadata.links.putReferrers(app, second.digest, [first.digest]);
+      const noted = [first.digest, second.digest];
+      expect(await ways(metadata, first.digest, { noted })).toEqual([]);
+    });
+  });
+}
