@@ -40,7 +40,10 @@ export type Entrepot = {
   start(): Promise<{ host: string; port: number }>;
   /** Says on `/readyz` that it should get no more requests, and serves on for the drain delay; `signal` ends that early. */
   retire(signal: AbortSignal): Promise<void>;
-  /** Drains, then releases everything; idempotent. */
+  /**
+   * Drains, then releases everything; idempotent.
+   * @throws CloseError when some of it could not be released; the log says what
+   */
   close(): Promise<void>;
 };
 
@@ -55,17 +58,17 @@ type Overrides = { log?: Log; clock?: Clock; random?: () => number };
 
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(config: Config, overrides: Overrides = {}): Promise<Entrepot> {
-  const lifetime = new Lifetime();
+  const around = surroundings(overrides);
+  const lifetime = new Lifetime({ log: around.log }, config.server);
   let server: HttpServer | undefined;
   return {
     start: async () => {
       try {
-        const opened = await open(config, surroundings(overrides), lifetime.onClose);
+        const opened = await open(config, around, lifetime.onClose);
         server = opened.server;
         return opened.address;
       } catch (error) {
-        await lifetime.close();
-        throw error;
+        return await lifetime.closeAfter(error);
       }
     },
     retire: async (signal) => server?.retire(signal),
@@ -78,16 +81,15 @@ export async function createEntrepot(config: Config, overrides: Overrides = {}):
  * @throws IndexError when a server has it open
  */
 export async function openAdmin(config: Config, overrides: Overrides = {}): Promise<Admin> {
-  const lifetime = new Lifetime();
+  const around = surroundings(overrides);
+  const lifetime = new Lifetime({ log: around.log }, config.server);
   try {
-    const around = surroundings(overrides);
     const core = await openCore(config, around, lifetime.onClose);
     const sync = openSync(config, core, around, lifetime.onClose);
     const routes = admin({ ...core, sync }, around.log, namesOf(config));
     return { fetch: async (request) => routes.fetch(request), close: () => lifetime.close() };
   } catch (error) {
-    await lifetime.close();
-    throw error;
+    return lifetime.closeAfter(error);
   }
 }
 

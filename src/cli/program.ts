@@ -16,7 +16,8 @@ import { addWarm } from './commands/warm.ts';
 
 /**
  * The command line. Exit codes: 0 done, 1 it failed or something differs, 2 wrong usage.
- * @param exit ends the process, after help (0) and wrong usage (2); commands that ran set `process.exitCode`
+ * @param exit ends the process: after help (0), wrong usage (2), and a server that failed (1). Other commands set
+ *   `process.exitCode`
  */
 export function createProgram(exit: (code: number) => never): Command {
   const program = new Command('entrepot')
@@ -27,7 +28,7 @@ export function createProgram(exit: (code: number) => never): Command {
     .showHelpAfterError()
     // Commander's own code for wrong usage is 1, which here means that a command failed.
     .exitOverride(({ exitCode }) => exit(exitCode === 1 ? 2 : exitCode));
-  addServe(program);
+  addServe(program, exit);
   addCheck(program);
   addWarm(program);
   addStatus(program);

@@ -1,14 +1,20 @@
 import type { Command } from 'commander';
+import type { Entrepot } from '../../app.ts';
 import { openLog } from '../../lib/log.ts';
 import { addConfigOption, loadChosenConfig } from '../config-option.ts';
 
-/** Adds `entrepot serve`: runs the mirror until SIGTERM or SIGINT, then drains, after its drain delay. Exit code 1 when it cannot start. */
-export function addServe(program: Command): void {
+/**
+ * Adds `entrepot serve`: runs the mirror until SIGTERM or SIGINT, then drains, after its drain delay. Exit code 1 when
+ * it cannot start, or when something could not be closed.
+ */
+export function addServe(program: Command, exit: (code: number) => never): void {
   const command = program
     .command('serve', { isDefault: true })
     .description('run the mirror (the default command)');
   addConfigOption(command).action(async (options: { config?: string }) => {
-    process.exitCode = await serve(options.config);
+    const code = await serve(options.config);
+    // What could not be closed would keep the process alive.
+    if (code !== 0) exit(code);
   });
 }
 
@@ -19,7 +25,6 @@ async function serve(flag: string | undefined): Promise<number> {
   if (chosen === undefined) return 1;
   const { config, file } = chosen;
   const { log, flush } = openLog(config.log);
-  const entrepot = createEntrepot(config, { log });
   // A rejection nobody handled is a defect, but one request's: it is told, and the others go on.
   process.on('unhandledRejection', (reason) => {
     log.error(
@@ -28,20 +33,30 @@ async function serve(flag: string | undefined): Promise<number> {
     );
   });
   const stop = stopSignals(['SIGTERM', 'SIGINT']);
+  const failed = (error: unknown, what: string): number => {
+    const { message, code } = error as NodeJS.ErrnoException;
+    log.error({ cause: message, code, config: file }, what);
+    process.stderr.write(`entrepot: ${what}: ${message}\n`);
+    return 1;
+  };
   try {
-    const server = await entrepot;
-    await server.start();
+    let server: Entrepot;
+    try {
+      server = await createEntrepot(config, { log });
+      await server.start();
+    } catch (error) {
+      return failed(error, 'cannot start');
+    }
     const signal = await stop.first;
     log.info({ signal }, 'draining');
-    await stop.interruptible((interrupted) => server.retire(interrupted));
-    await server.close();
+    try {
+      await stop.interruptible((interrupted) => server.retire(interrupted));
+      await server.close();
+    } catch (error) {
+      return failed(error, 'stopped with failures');
+    }
     log.info({}, 'stopped');
     return 0;
-  } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException;
-    log.error({ cause: message, code, config: file }, 'cannot start');
-    process.stderr.write(`entrepot: cannot start: ${message}\n`);
-    return 1;
   } finally {
     flush();
   }

@@ -127,8 +127,11 @@ export class HttpServer {
   /** Takes no new connections, lets requests under way end within the drain time, then cuts them off. */
   async close(): Promise<void> {
     this.#draining = true;
-    await this.#tls?.close();
-    await drain(this.#server, this.#drain);
+    try {
+      await this.#tls?.close();
+    } finally {
+      await drain(this.#server, this.#drain);
+    }
   }
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

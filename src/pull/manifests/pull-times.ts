@@ -1,6 +1,9 @@
 import type { Log } from '../../lib/log.ts';
 import type { Journal, PullRecord } from '../../store/journal.ts';
 
+/** Notes that are kept for another try when they cannot be written. */
+const mostKept = 10_000;
+
 /** Notes when content was last pulled: kept in memory, the newest note of each, and written in batches. */
 export class PullTimes {
   readonly #journal: Pick<Journal, 'recordPulls'>;
@@ -23,17 +26,31 @@ export class PullTimes {
     this.#notes.set(`${pull.registry}/${pull.repository} ${pull.tag ?? ''} ${pull.digest}`, pull);
   }
 
-  /** Writes what was noted. */
+  /**
+   * Writes what was noted.
+   * @throws what the index throws; the notes are kept for the next time then
+   */
   async flush(): Promise<void> {
     if (this.#notes.size === 0) return;
-    const notes = [...this.#notes.values()];
+    const notes = this.#notes;
     this.#notes = new Map();
-    await this.#journal.recordPulls(notes);
+    try {
+      await this.#journal.recordPulls([...notes.values()]);
+    } catch (error) {
+      const all = [...notes, ...this.#notes];
+      this.#notes = new Map(all.slice(-mostKept));
+      throw error;
+    }
   }
 
-  /** Writes what was noted and stops. */
+  /**
+   * Writes what was noted and stops.
+   * @throws when that cannot be written
+   */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.flush();
+    await this.flush().catch((cause: unknown) => {
+      throw new Error(`pull times not written: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    });
   }
 }

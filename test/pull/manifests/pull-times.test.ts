@@ -53,18 +53,46 @@ test('closing writes what is left, and ends the batches', async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('an index that fails is logged, and the batches go on', async () => {
+/** An index whose first write fails. */
+function failingOnce() {
   const failures = [new Error('disk full')];
   const written: (readonly PullRecord[])[] = [];
-  const { times, logs } = begin(async (pulls) => {
+  const record = async (pulls: readonly PullRecord[]) => {
     const failure = failures.pop();
     if (failure !== undefined) throw failure;
     written.push(pulls);
-  });
+  };
+  return { record, written };
+}
+
+test('an index that fails is logged, and the batches go on with what it did not take', async () => {
+  const { record, written } = failingOnce();
+  const { times, logs } = begin(record);
   times.note(note(1));
+  times.note(note(2, 'v1'));
   await vi.advanceTimersByTimeAsync(5_000);
   expect(logs.text()).toContain('disk full');
-  times.note(note(2));
+  times.note(note(3));
   await vi.advanceTimersByTimeAsync(5_000);
-  expect(written).toEqual([[note(2)]]);
+  expect(written).toEqual([[note(3), note(2, 'v1')]]);
+});
+
+test('of what an index does not take the newest notes are kept, a bounded number', async () => {
+  const { record, written } = failingOnce();
+  const { times } = begin(record);
+  for (let at = 0; at < 10_003; at += 1) times.note(note(at, `v${at}`));
+  await vi.advanceTimersByTimeAsync(5_000);
+  await times.close();
+  expect(written.map((batch) => batch.length)).toEqual([10_000]);
+  expect(written[0]?.at(0)).toEqual(note(3, 'v3'));
+});
+
+test('closing says what could not be written', async () => {
+  const { record } = failingOnce();
+  const { times } = begin(record);
+  times.note(note(1));
+  await expect(times.close()).rejects.toMatchObject({
+    message: 'pull times not written: disk full',
+    cause: { message: 'disk full' },
+  });
 });
