@@ -100,7 +100,9 @@ async function open(
 ): Promise<{ server: HttpServer; address: { host: string; port: number } }> {
   const { log } = around;
   const core = await openCore(config, around, onClose);
-  const { metrics, layout } = core;
+  const { metrics, facts, layout } = core;
+  const observe = requestObserver({ log, metrics });
+  facts.on('request-ended', ({ exchange, ms }) => observe(exchange, ms));
   const doors = await openDoors(config, core, around, onClose);
   const { gatekeeper } = doors;
   const operations = operationsRoutes({
@@ -120,7 +122,7 @@ async function open(
       registry: openApi(config, core, gatekeeper, around, onClose),
       operations,
       log,
-      observe: requestObserver({ log, metrics }),
+      facts,
     },
     { ...config.server, tls: config.tls },
   );

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../lib/clock.ts';
+import { Facts } from '../lib/facts.ts';
 import type { Log } from '../lib/log.ts';
 import { type Metrics, openMetrics } from '../lib/metrics.ts';
 import { Admission } from '../pull/admission/admission.ts';
@@ -29,8 +30,10 @@ import { Images } from '../transfer/images/images.ts';
 import { Verify } from '../transfer/images/scrub.ts';
 import { Import } from '../transfer/import/importer.ts';
 import { Warm } from '../transfer/warm/warm-images.ts';
+import { countFacts } from './count-facts.ts';
 import type { OnClose } from './lifetime.ts';
 import { lockOf, rulesOf } from './policy.ts';
+import { logFacts, type ServerFact } from './server-facts.ts';
 import { bandwidthBudgets, buildRegistries, watchUpstreams } from './upstreams.ts';
 
 /** What everything is built with. */
@@ -39,6 +42,7 @@ export type Surroundings = { readonly log: Log; readonly clock: Clock; readonly 
 /** All of a server but its sockets: the storage, the upstreams, and what is pulled through them. */
 export type Core = {
   readonly metrics: Metrics;
+  readonly facts: Facts<ServerFact>;
   readonly layout: Layout;
   readonly metadata: Metadata;
   readonly registries: readonly Registry[];
@@ -93,50 +97,38 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
   }
   watchUpstreams(registries, metrics);
 
-  const hedgeBudget = new HedgeBudget();
-  const hedges = metrics.counter(
-    'entrepot_hedges_total',
-    'Second requests sent because the first was late.',
-    [],
-  );
+  const facts = new Facts<ServerFact>({
+    failed: (error, { kind }) => log.error({ fact: kind, cause: String(error) }, 'a listener failed'),
+  });
+  countFacts(facts, metrics);
+  logFacts(facts, log);
+  const hedges = new HedgeBudget({ facts });
   const blobStore = new DiskBlobStore(layout);
   const fills = openFills(
     config,
-    { ...around, metrics, metadata, files, blobs: blobStore, hedgeBudget, hedged: () => hedges({}) },
+    { ...around, metrics, metadata, files, blobs: blobStore, hedges, facts },
     onClose,
   );
 
-  const moves = metrics.counter('entrepot_tag_moves_total', 'Tags that upstream moved to another digest.', [
-    'registry',
-  ]);
-  const store = new ManifestStore({
-    metadata,
-    changed: (key) => admission.changed(key),
-    refused: ({ registry, repository }) => rules.refused(`${registry}/${repository}`),
-    moved: ({ registry, repository }, { tag, old, new: digest, upstream }) => {
-      moves({ registry });
-      log.warn({ image: `${registry}/${repository}`, tag, old, new: digest, upstream }, 'tag moved upstream');
-    },
-  });
+  const lock = lockOf(config.policy);
+  const rules = rulesOf(config.policy, lock);
+  const store = new ManifestStore({ metadata, facts });
+  facts.on('manifest-gone', ({ digest }) => store.forget(digest));
   const { manifestSize } = config.limits;
   const manifests = new PullManifests(
-    { store, clock, log, random, hedging: { budget: hedgeBudget, hedged: () => hedges({}) } },
+    { store, clock, log, random, hedging: hedges, rules },
     { manifestSize },
   );
   onClose(() => manifests.close());
-  const listings = new PullListings(
-    { metadata, clock, changed: (key) => admission.changed(key) },
-    { manifestSize },
-  );
+  const listings = new PullListings({ metadata, clock, facts }, { manifestSize });
   onClose(() => listings.close());
   const deniedContent = new DeniedContent({ manifests, listings, metadata, clock, log });
   onClose(() => deniedContent.close());
-  const lock = lockOf(config.policy);
-  const rules = rulesOf(config.policy, lock);
   const admission = new Admission(
     { rules, metadata, lock, deniedContent },
     { digests: config.policy.digests },
   );
+  facts.on('provenance-changed', ({ key }) => admission.changed(key));
   const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {
@@ -149,15 +141,10 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     { images, admission, manifests, listings, fills, blobs: blobStore },
     { blobs: Math.max(1, Math.min(mostWarmed, Math.floor(config.limits.connections / 2))) },
   );
-  const verify = new Verify({
-    metadata,
-    blobs: blobStore,
-    clock,
-    log,
-    forget: (digest) => store.forget(digest),
-  });
+  const verify = new Verify({ metadata, blobs: blobStore, clock, log, facts });
   return {
     metrics,
+    facts,
     layout,
     metadata,
     registries,
@@ -186,28 +173,16 @@ function openFills(
     metadata: Metadata;
     files: FillFiles;
     blobs: DiskBlobStore;
-    hedgeBudget: HedgeBudget;
-    hedged: () => void;
+    hedges: HedgeBudget;
+    facts: Facts<ServerFact>;
   },
   onClose: OnClose,
 ): Fills {
-  const { metrics, log, clock, random, hedgeBudget, hedged } = deps;
+  const { metrics, log, clock, random, hedges, facts } = deps;
   const workers = new FillWorkers({ threads: Math.max(2, Math.min(4, availableParallelism())) });
   onClose(() => workers.close());
-  const ended = metrics.counter('entrepot_fills_total', 'Downloads that ended, by how.', ['result']);
-  const stored = metrics.counter('entrepot_fill_bytes_total', 'Bytes downloaded and stored.', []);
-  const distrusted = metrics.counter('entrepot_distrusted_total', 'Blobs that an upstream sent wrong.', [
-    'upstream',
-  ]);
   const downloads = new VerifiedDownloads(
-    {
-      log,
-      random,
-      hedges: hedgeBudget,
-      budgets: bandwidthBudgets(config),
-      hedged,
-      distrusted: (upstream) => distrusted({ upstream }),
-    },
+    { log, random, hedges, budgets: bandwidthBudgets(config), facts },
     { patience: { rounds: 4, pause: 250 } },
   );
   const fills = new Fills(
@@ -219,10 +194,7 @@ function openFills(
       downloads,
       clock,
       log,
-      ended: (report) => {
-        ended({ result: report.result });
-        if (report.result === 'stored') stored({}, report.bytes);
-      },
+      facts,
     },
     { patience: fillPatience, sizeLimit: largestBlob, concurrency: config.limits.connections },
   );

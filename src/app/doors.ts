@@ -29,20 +29,17 @@ const tokenKeyLength = 32;
 /** Builds what decides about users. */
 export async function openDoors(
   config: Config,
-  { metrics, layout, metadata }: Core,
+  { facts, layout, metadata }: Core,
   { log, clock }: Surroundings,
   onClose: OnClose,
 ): Promise<Doors> {
   const { access: wanted } = config;
   const users = Object.entries(wanted.users);
-  const logins = metrics.counter('entrepot_logins_total', 'Passwords that were compared, by the result.', [
-    'result',
-  ]);
   const throttle = new LoginThrottle({ clock });
   const file =
     wanted.htpasswd === undefined ? undefined : await HtpasswdFile.open({ clock, log }, wanted.htpasswd);
   const passwords = new Passwords(
-    { clock, log, throttle, file, ended: (result) => logins({ result }) },
+    { clock, log, throttle, file, facts },
     {
       hashes: new Map(
         users.flatMap(([name, user]) => (user.passwordHash ? [[name, user.passwordHash]] : [])),

@@ -15,18 +15,10 @@ const mostPrefetched = 16;
 /** Builds what keeps the images of a configuration up to date; nothing runs before it is asked to. */
 export function openSync(
   config: Config,
-  { metrics, metadata, registries, listings, admission, warm }: Core,
+  { metrics, facts, metadata, registries, listings, admission, warm }: Core,
   { log, clock }: Surroundings,
   onClose: OnClose,
 ): Sync {
-  const runs = metrics.counter('entrepot_sync_runs_total', 'Runs of scheduled images, by how they ended.', [
-    'image',
-    'result',
-  ]);
-  const tags = metrics.counter('entrepot_sync_tags_total', 'Tags that were synced, by what became of them.', [
-    'image',
-    'result',
-  ]);
   const sync = new Sync(
     {
       journal: metadata.journal,
@@ -36,13 +28,7 @@ export function openSync(
       clock,
       log,
       wait: delay,
-      ended: (image, { added, moved, unchanged, failed, stopped }) => {
-        const result = failed.length > 0 ? 'failed' : stopped === undefined ? 'ok' : 'stopped';
-        runs({ image, result });
-        for (const [became, { length }] of Object.entries({ added, moved, unchanged, failed })) {
-          tags({ image, result: became }, length);
-        }
-      },
+      facts,
     },
     { entries: config.sync.map((entry) => syncEntry(entry, config, registries)) },
   );
@@ -68,23 +54,18 @@ export async function startSyncSchedule(
   await schedule.start();
 }
 
-/** Builds what fetches layers ahead; `undefined` where that is switched off. */
+/** Lets the layers of each manifest that is served be fetched ahead, unless that is switched off. */
 export function openPrefetch(
   { prefetch, offline, limits }: Config,
-  { metrics, blobs }: Core,
+  { facts, blobs }: Core,
   { log, clock }: Surroundings,
   onClose: OnClose,
-): Prefetch | undefined {
-  if (!prefetch || offline) return undefined;
-  const count = metrics.counter(
-    'entrepot_prefetched_total',
-    'Blobs that a pulled manifest named and that were not here, by what became of them.',
-    ['result'],
-  );
+): void {
+  if (!prefetch || offline) return;
   const most = Math.min(mostPrefetched, Math.floor(limits.connections / 4));
-  const made = new Prefetch({ blobs, clock, log, ended: (result) => count({ result }) }, { most });
+  const made = new Prefetch({ blobs, clock, log, facts }, { most });
+  facts.on('manifest-served', ({ target, manifest }) => made.served(target, manifest));
   onClose(() => made.close());
-  return made;
 }
 
 function syncEntry(

@@ -1,6 +1,7 @@
 import { hash as digestOf, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
+import type { Tell } from '../lib/facts.ts';
 import type { Log } from '../lib/log.ts';
 import { BcryptThread } from './bcrypt-thread.ts';
 import type { HtpasswdFile } from './htpasswd.ts';
@@ -12,8 +13,11 @@ export type PasswordVerdict =
   | { readonly kind: 'wrong' }
   | { readonly kind: 'limited' /** Whole seconds. */; readonly retryAfter: number };
 
-/** How a login ended, for a metric. */
+/** How a login ended: its password was compared, or it was turned away without that. */
 export type LoginResult = 'accepted' | 'refused' | 'limited';
+
+/** A login was decided. */
+export type LoginFact = { readonly kind: 'login-ended'; readonly result: LoginResult };
 
 /** Milliseconds for which a verdict is remembered, so that not each request of a pull costs a hash. */
 const remembered = 60_000;
@@ -34,7 +38,7 @@ const wrong: PasswordVerdict = { kind: 'wrong' };
 export class Passwords {
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #ended: (result: LoginResult) => void;
+  readonly #facts: Tell<LoginFact>;
   readonly #configured: ReadonlyMap<string, string>;
   readonly #file: HtpasswdFile | undefined;
   readonly #throttle: LoginThrottle;
@@ -53,14 +57,15 @@ export class Passwords {
       log: Log;
       throttle: LoginThrottle;
       file?: HtpasswdFile | undefined;
-      ended?: (result: LoginResult) => void;
+      /** Told of each password that was compared, or turned away. */
+      facts: Tell<LoginFact>;
     },
     options: { hashes: ReadonlyMap<string, string> },
   ) {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#file = deps.file;
-    this.#ended = deps.ended ?? (() => {});
+    this.#facts = deps.facts;
     this.#configured = options.hashes;
     this.#throttle = deps.throttle;
   }
@@ -104,7 +109,7 @@ export class Passwords {
     const busy = this.#thread.pending >= mostPending ? 1 : undefined;
     const wait = busy ?? this.#throttle.take(client);
     if (wait !== undefined) {
-      this.#ended('limited');
+      this.#facts.tell({ kind: 'login-ended', result: 'limited' });
       return { kind: 'limited', retryAfter: wait };
     }
     const user = own === undefined ? undefined : name;
@@ -130,10 +135,10 @@ export class Passwords {
     });
     if (agrees && user !== undefined) {
       this.#throttle.giveBack(client);
-      this.#ended('accepted');
+      this.#facts.tell({ kind: 'login-ended', result: 'accepted' });
       return right;
     }
-    this.#ended('refused');
+    this.#facts.tell({ kind: 'login-ended', result: 'refused' });
     // A name that nobody has may be a password typed into the wrong field.
     this.#log.warn({ client, user }, 'login failed');
     return wrong;

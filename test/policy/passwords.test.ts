@@ -9,6 +9,7 @@ import { HtpasswdFile } from '../../src/policy/htpasswd.ts';
 import { LoginThrottle } from '../../src/policy/login-throttle.ts';
 import { type LoginResult, Passwords } from '../../src/policy/passwords.ts';
 import { captureLog } from '../helpers/capture-log.ts';
+import { nobody } from '../helpers/facts.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
 
 const cost = 4;
@@ -21,7 +22,7 @@ function openPasswords(users: Readonly<Record<string, string>>, file?: HtpasswdF
   const throttle = new LoginThrottle({ clock });
   const compare = vi.spyOn(BcryptThread.prototype, 'compare');
   const passwords = new Passwords(
-    { clock, log, throttle, file, ended: (result) => results.push(result) },
+    { clock, log, throttle, file, facts: { tell: ({ result }) => results.push(result) } },
     { hashes },
   );
   onTestFinished(async () => {
@@ -48,7 +49,7 @@ test('hashes of every spelling are understood', async () => {
   const hash = hashSync('secret', cost);
   const hashes = new Map(['$2a$', '$2b$', '$2y$'].map((mark) => [mark, hash.replace('$2b$', mark)]));
   const passwords = new Passwords(
-    { clock, log: captureLog().log, throttle: new LoginThrottle({ clock }) },
+    { clock, log: captureLog().log, throttle: new LoginThrottle({ clock }), facts: nobody },
     { hashes },
   );
   onTestFinished(() => passwords.close());

@@ -1,3 +1,4 @@
+import type { Tell } from '../../lib/facts.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
@@ -8,8 +9,10 @@ import type { Admission, Admitted } from '../../pull/admission/admission.ts';
 import type { ManifestAnswer } from '../../pull/manifests/answer.ts';
 import type { PullManifests } from '../../pull/manifests/manifests.ts';
 import type { PullTimes } from '../../pull/manifests/pull-times.ts';
+import type { PullFact } from '../../pull/pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
 import { type Exchange, header } from '../exchange.ts';
+import type { RequestFact } from '../request-facts.ts';
 import { type Headers, sendNotModified, sendWhole, serverTiming } from '../respond.ts';
 import { etagOf, noneMatch } from './conditions.ts';
 import { staleWarning } from './stale-warning.ts';
@@ -24,10 +27,8 @@ type ManifestEndpointDeps = {
   denials: DeniedManifests;
   pullTimes: PullTimes;
   now(): number;
-  /** Told of each manifest that a client got whole. */
-  served?(target: ResolvedRepository, manifest: ManifestAnswer['manifest']): void;
-  /** Told of each manifest that policy denies. */
-  denied(exchange: Exchange, image: string, reference: Reference): void;
+  /** Told of each manifest that a client got whole, and of each that policy denies. */
+  facts: Tell<PullFact | RequestFact>;
 };
 
 /** Serves manifests, as far as policy lets it. */
@@ -84,7 +85,7 @@ export class ManifestEndpoint {
   #deny(exchange: Exchange, route: ManifestRoute, target: ResolvedRepository, message: string): void {
     const { reference } = route;
     const image = imageName(target);
-    this.#deps.denied(exchange, image, reference);
+    this.#deps.facts.tell({ kind: 'request-denied', exchange, image, byTag: reference.kind === 'tag' });
     const version = reference.kind === 'tag' && !isDerivedTag(reference.tag);
     const agent = header(exchange.incoming, 'user-agent');
     if (!this.#failClosed || !version || !isMirrorTraffic(route, target, agent)) {
@@ -132,7 +133,7 @@ export class ManifestEndpoint {
     facts.bytes = incoming.method === 'HEAD' ? 0 : manifest.bytes.length;
     if (isIndexMediaType(manifest.mediaType)) facts.route = 'index';
     sendWhole(exchange, headers, manifest.bytes);
-    if (incoming.method !== 'HEAD') this.#deps.served?.(target, manifest);
+    if (incoming.method !== 'HEAD') this.#deps.facts.tell({ kind: 'manifest-served', target, manifest });
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Tell } from '../../lib/facts.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseRoute, type Route } from '../../oci/route.ts';
 import { actionOf } from '../../policy/access.ts';
@@ -9,6 +10,7 @@ import type { Namespaces } from '../../pull/namespaces.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
 import type { Gatekeeper } from '../access/gatekeeper.ts';
 import { type Exchange, header } from '../exchange.ts';
+import type { RequestFact } from '../request-facts.ts';
 import { type Headers, sendWhole } from '../respond.ts';
 import type { BlobEndpoint } from './blob-endpoint.ts';
 import type { ManifestEndpoint } from './manifest-endpoint.ts';
@@ -24,7 +26,7 @@ type RegistryApiDeps = {
   blobs: BlobEndpoint;
   listings: PullListings;
   /** Told of each blob, and each list of referrers, that policy denies. */
-  denied(exchange: Exchange, image: string): void;
+  facts: Tell<RequestFact>;
 };
 
 /** The distribution-spec's pull API (version 1.1), over what the pull room offers. */
@@ -86,7 +88,7 @@ export class RegistryApi {
   }
 
   async #blob(exchange: Exchange, route: Extract<Route, { kind: 'blob' }>): Promise<void> {
-    const { gatekeeper, admission, denials, blobs, denied } = this.#deps;
+    const { gatekeeper, admission, denials, blobs } = this.#deps;
     const target = this.#resolve(exchange, route);
     const { digest } = route;
     exchange.facts.reference = digest;
@@ -97,7 +99,7 @@ export class RegistryApi {
     const judged = admission.digest(target, digest, exchange.signal);
     const admitted = judged instanceof Promise ? await judged : judged;
     if (admitted.kind === 'deny') {
-      denied(exchange, imageName(target));
+      this.#denied(exchange, target);
       throw new OciError('DENIED', admitted.message);
     }
     return blobs.send(exchange, target, digest, namespaceHeader(route));
@@ -138,6 +140,10 @@ export class RegistryApi {
     sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, answer.body);
   }
 
+  #denied(exchange: Exchange, target: ResolvedRepository): void {
+    this.#deps.facts.tell({ kind: 'request-denied', exchange, image: imageName(target), byTag: false });
+  }
+
   async #enter(
     exchange: Exchange,
     route: Extract<Route, { kind: 'tags' | 'referrers' }>,
@@ -147,7 +153,7 @@ export class RegistryApi {
     await this.#deps.gatekeeper.require(exchange, route, target, 'pull');
     const admitted = await judge();
     if (admitted.kind === 'allow') return;
-    if (route.kind === 'referrers') this.#deps.denied(exchange, imageName(target));
+    if (route.kind === 'referrers') this.#denied(exchange, target);
     throw new OciError('DENIED', admitted.message);
   }
 }

@@ -4,10 +4,12 @@ import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { delay } from '../../lib/abort.ts';
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { OciError } from '../../oci/errors.ts';
 import { beginExchange, type Exchange } from '../exchange.ts';
 import type { RegistryApi } from '../registry/registry-api.ts';
+import type { RequestFact } from '../request-facts.ts';
 import { type Headers, plainHttpRefusal, sendError } from '../respond.ts';
 import { cutWhenStalled } from '../stalled-client.ts';
 import { drain, releaseWhenClosing } from './drain.ts';
@@ -37,7 +39,7 @@ type HttpServerDeps = {
   registry: RegistryApi;
   operations: Hono;
   log: Log;
-  observe(exchange: Exchange, ms: number): void;
+  facts: Tell<RequestFact>;
 };
 
 type HttpServerOptions = {
@@ -139,7 +141,7 @@ export class HttpServer {
     const started = performance.now();
     outgoing.once('close', () => {
       exchange.facts.because ??= outgoing.errored?.message;
-      this.#deps.observe(exchange, performance.now() - started);
+      this.#deps.facts.tell({ kind: 'request-ended', exchange, ms: performance.now() - started });
     });
     try {
       await this.#deps.registry.handle(exchange);

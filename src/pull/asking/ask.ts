@@ -36,7 +36,7 @@ export async function askInOrder<T>(
   ranked: readonly Ranked<UpstreamClient>[],
   ask: (upstream: UpstreamClient, signal: AbortSignal) => Promise<UpstreamResult<T>>,
   signal: AbortSignal,
-  hedging?: Hedging,
+  hedging?: HedgeBudget,
 ): Promise<Asked<T>> {
   const worth = new Set(askable(ranked));
   const refusals = ranked.filter((each) => !worth.has(each)).map((each) => refusalOf(each, 'ask'));
@@ -61,9 +61,6 @@ export async function askInOrder<T>(
     for (const { cancel } of attempts) cancel();
   }
 }
-
-/** Leave to send a second request when the first is late, and whom to tell. */
-export type Hedging = { readonly budget: HedgeBudget; readonly hedged: () => void };
 
 type Attempt<T> = {
   readonly settled: Promise<{ readonly attempt: Attempt<T>; readonly result: UpstreamResult<T> }>;
@@ -101,16 +98,14 @@ function begin<T>(
 
 async function firstToSettle<T>(
   attempts: ReadonlySet<Attempt<T>>,
-  hedging: Hedging | undefined,
+  hedging: HedgeBudget | undefined,
   signal: AbortSignal,
 ): Promise<Awaited<Attempt<T>['settled']> | 'late'> {
   const [only] = attempts;
   const settled = Promise.race([...attempts].map((attempt) => attempt.settled));
-  hedging?.budget.sent();
+  hedging?.sent();
   if (hedging === undefined || attempts.size > 1 || only?.usual === undefined) return settled;
   const first = await orAfter<Awaited<typeof settled> | 'late'>(settled, only.usual, signal, () => 'late');
   if (first !== 'late') return first;
-  if (!hedging.budget.take()) return settled;
-  hedging.hedged();
-  return 'late';
+  return hedging.take() ? 'late' : settled;
 }

@@ -1,3 +1,6 @@
+import type { Tell } from '../../lib/facts.ts';
+import type { PullFact } from '../pull-facts.ts';
+
 /** Extra requests allowed for each one sent. */
 const share = 0.03;
 
@@ -7,6 +10,12 @@ const most = 3;
 /** Keeps second requests, sent because the first is late, to a few in a hundred. */
 export class HedgeBudget {
   #saved = 1;
+  readonly #facts: Tell<PullFact>;
+
+  /** @param deps.facts is told of each extra request */
+  constructor(deps: { facts: Tell<PullFact> }) {
+    this.#facts = deps.facts;
+  }
 
   /** A request was sent. */
   sent(): void {
@@ -17,6 +26,7 @@ export class HedgeBudget {
   take(): boolean {
     if (this.#saved < 1) return false;
     this.#saved -= 1;
+    this.#facts.tell({ kind: 'request-hedged' });
     return true;
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError, OciError } from '../../oci/errors.ts';
@@ -8,14 +9,10 @@ import type { Metadata } from '../../store/metadata.ts';
 import type { BackgroundBudget } from '../background-budget.ts';
 import type { VerifiedDownloads } from '../download/verified-downloads.ts';
 import { Fill } from '../fill/fill.ts';
+import type { FillReport, PullFact } from '../pull-facts.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { FillSlot, FillWorkers } from '../threads/fill-workers.ts';
 import { fillFailure } from './fill-failure.ts';
-
-/** What is told of each fill that ended. */
-export type FillReport =
-  | { readonly result: 'stored' /** Of the blob. */; readonly bytes: number }
-  | { readonly result: 'failed' | 'corrupt' | 'abandoned' };
 
 /** What fills work with, and whom they tell. */
 type FillsDeps = {
@@ -26,7 +23,7 @@ type FillsDeps = {
   downloads: VerifiedDownloads;
   clock: Clock;
   log: Log;
-  ended(report: FillReport): void;
+  facts: Tell<PullFact>;
 };
 
 /** The downloads under way: one a digest, however many clients ask for it. */
@@ -127,7 +124,7 @@ export class Fills {
     await this.#turn();
     try {
       await this.#fetch(fill, target, slot, signal);
-      this.#deps.ended({ result: 'stored', bytes: fill.arrival.size ?? 0 });
+      this.#ended(digest, { result: 'stored', bytes: fill.arrival.size ?? 0 });
     } catch (error) {
       await this.#failed(fill, target, { error, slot, signal });
       throw error;
@@ -160,15 +157,19 @@ export class Fills {
     { error, slot, signal }: { error: unknown; slot: FillSlot; signal: AbortSignal },
   ): Promise<void> {
     const { digest } = fill;
-    const { files, log, ended } = this.#deps;
+    const { files, log } = this.#deps;
     const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
     // What was under way when the server stops is of use to its next start.
     const kept = this.#closed;
     fill.fail(fillFailure(digest, error));
     log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
-    ended({ result });
+    this.#ended(digest, { result });
     await slot.close().catch(() => undefined);
     if (!kept) await files.remove(digest).catch(() => undefined);
+  }
+
+  #ended(digest: Digest, report: FillReport): void {
+    this.#deps.facts.tell({ kind: 'fill-ended', digest, report });
   }
 
   #turn(): Promise<void> {

@@ -1,14 +1,13 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../lib/clock.ts';
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Descriptor, parseManifest } from '../../oci/manifest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
+import type { PrefetchResult, PullFact } from '../pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
 import type { PullBlobs } from './blobs.ts';
-
-/** What became of a blob: downloaded, given up, too large to fetch on suspicion, or too much was waiting. */
-export type PrefetchResult = 'stored' | 'failed' | 'too-large' | 'dropped';
 
 /** Bytes above which a layer waits until it is asked for: who only looks at a manifest must not cost that much. */
 const largest = 1024 ** 3;
@@ -34,7 +33,7 @@ export class Prefetch {
     blobs: Pick<PullBlobs, 'stat' | 'begin'>;
     clock: Clock;
     log: Log;
-    ended(result: PrefetchResult): void;
+    facts: Tell<PullFact>;
   };
   readonly #most: number;
   readonly #seen = new LRUCache<string, number>({ max: 5_000 });
@@ -49,7 +48,7 @@ export class Prefetch {
       clock: Clock;
       log: Log;
       /** Told of each blob that was not there. */
-      ended(result: PrefetchResult): void;
+      facts: Tell<PullFact>;
     },
     options: { most: number },
   ) {
@@ -70,8 +69,8 @@ export class Prefetch {
     if (parsed.kind === 'index') return;
     for (const blob of [parsed.config, ...parsed.layers]) {
       if (elsewhere.test(blob.mediaType)) continue;
-      if (blob.size > largest) this.#deps.ended('too-large');
-      else if (this.#queue.length >= longestQueue) this.#deps.ended('dropped');
+      if (blob.size > largest) this.#ended('too-large');
+      else if (this.#queue.length >= longestQueue) this.#ended('dropped');
       else this.#queue.push({ target, blob });
     }
     this.#next();
@@ -81,6 +80,10 @@ export class Prefetch {
   close(): void {
     this.#queue.length = 0;
     this.#closing.abort(new Error('the server is stopping'));
+  }
+
+  #ended(result: PrefetchResult): void {
+    this.#deps.facts.tell({ kind: 'blob-prefetched', result });
   }
 
   #next(): void {
@@ -96,16 +99,16 @@ export class Prefetch {
   }
 
   async #fetch({ target, blob: { digest } }: Waiting): Promise<void> {
-    const { blobs, log, ended } = this.#deps;
+    const { blobs, log } = this.#deps;
     const { signal } = this.#closing;
     try {
       const { outcome } = await blobs.stat(target, digest, signal);
       if (outcome !== 'miss') return;
       await blobs.begin(target, digest, signal);
-      ended('stored');
+      this.#ended('stored');
     } catch (error) {
       if (signal.aborted) return;
-      ended('failed');
+      this.#ended('failed');
       log.debug({ image: imageName(target), digest, cause: String(error) }, 'layer not fetched ahead');
     }
   }

@@ -45,8 +45,6 @@ type Job = {
   readonly slot: FillSlot;
   readonly sources: Sources;
   readonly hedges: HedgeBudget;
-  /** Called for each second request that was sent because the first was late. */
-  readonly hedged: () => void;
   readonly budgets: (upstream: UpstreamClient) => readonly SharedArrayBuffer[];
   readonly now: () => number;
 };
@@ -213,7 +211,7 @@ export class Download {
   }
 
   #hedge(late: LaneRun, signal: AbortSignal): boolean {
-    const { sources, hedges, hedged } = this.#job;
+    const { sources, hedges } = this.#job;
     const { start, end, upstream } = late.order;
     const choice = sources.choose(
       end && end - start,
@@ -221,7 +219,6 @@ export class Download {
       (other) => other !== upstream,
     );
     if (choice === undefined || choice.barred || !hedges.take()) return false;
-    hedged();
     this.#start({ ...choice, reason: `${upstream.name} is late` }, { start, end }, signal);
     return true;
   }

@@ -1,3 +1,4 @@
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { IntegrityError } from '../../oci/errors.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
@@ -5,6 +6,7 @@ import type { HedgeBudget } from '../asking/hedge-budget.ts';
 import { isAbsence } from '../asking/outcomes.ts';
 import type { Fill } from '../fill/fill.ts';
 import { bytesByUpstream } from '../fill/served.ts';
+import type { PullFact } from '../pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
 import type { FillSlot } from '../threads/fill-workers.ts';
 import { culpritsOf, type Suspects, suspectsOf } from './blame.ts';
@@ -19,10 +21,7 @@ export type DownloadDeps = {
   readonly hedges: HedgeBudget;
   /** The bandwidth budgets that a connection to an upstream has to keep. */
   readonly budgets: (upstream: UpstreamClient) => readonly SharedArrayBuffer[];
-  /** A second request was sent because the first was late. */
-  readonly hedged: () => void;
-  /** An upstream sent wrong bytes. */
-  readonly distrusted: (upstream: string) => void;
+  readonly facts: Tell<PullFact>;
 };
 
 /**
@@ -99,12 +98,12 @@ export class VerifiedDownloads {
     slot: FillSlot,
     upstreams: readonly UpstreamClient[],
   ): Download {
-    const { log, random, hedges, hedged, budgets } = this.#deps;
+    const { log, random, hedges, budgets } = this.#deps;
     const sources = new Sources(upstreams, { random });
     const now = () => performance.now();
     const own = target.budget?.bandwidths ?? [];
     const all = (upstream: UpstreamClient) => [...budgets(upstream), ...own];
-    const job = { target, digest: fill.digest, fill, slot, sources, hedges, hedged, budgets: all, now };
+    const job = { target, digest: fill.digest, fill, slot, sources, hedges, budgets: all, now };
     return new Download({ log }, job, this.#patience);
   }
 
@@ -112,7 +111,7 @@ export class VerifiedDownloads {
     for (const upstream of target.registry.upstreams) {
       if (!names.includes(upstream.name)) continue;
       upstream.health.quarantine('wrong bytes');
-      this.#deps.distrusted(upstream.name);
+      this.#deps.facts.tell({ kind: 'upstream-distrusted', upstream: upstream.name });
       const registry = target.registry.name;
       this.#deps.log.warn({ registry, upstream: upstream.name }, 'upstream quarantined: it sent wrong bytes');
     }

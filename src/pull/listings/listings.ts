@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
+import type { Tell } from '../../lib/facts.ts';
 import { Flights } from '../../lib/flights.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError, type OciErrorCode } from '../../oci/errors.ts';
@@ -16,6 +17,7 @@ import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isOutage, staleCause, verdictError } from '../asking/outcomes.ts';
 import { isFresh } from '../manifests/freshness.ts';
 import { offlineError } from '../offline.ts';
+import type { PullFact } from '../pull-facts.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { HowListed, ReferrersAnswer, TagPage } from './pages.ts';
 import { storedReferrers } from './stored-referrers.ts';
@@ -42,23 +44,23 @@ export class PullListings {
   readonly #metadata: Pick<Metadata, 'links' | 'listings' | 'manifests' | 'tags'>;
   readonly #clock: Clock;
   readonly #absences: Absences;
-  readonly #changed: (key: RepositoryKey) => void;
+  readonly #facts: Tell<PullFact>;
   readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
   readonly #limit: number;
 
   /**
-   * @param deps.changed is told of a repository of which a referrer became known
+   * @param deps.facts is told of a repository of which a referrer became known
    * @param options.manifestSize the largest referrers index accepted, in bytes
    */
   constructor(
     deps: {
       metadata: Pick<Metadata, 'links' | 'listings' | 'manifests' | 'tags'>;
       clock: Clock;
-      changed?: (key: RepositoryKey) => void;
+      facts: Tell<PullFact>;
     },
     options: { manifestSize: number },
   ) {
-    this.#changed = deps.changed ?? (() => undefined);
+    this.#facts = deps.facts;
     this.#metadata = deps.metadata;
     this.#clock = deps.clock;
     this.#absences = new Absences({ clock: deps.clock });
@@ -159,7 +161,7 @@ export class PullListings {
     const referrers = referrersOf(index);
     if (referrers.length === 0) return;
     await this.#metadata.links.putReferrers(key, subject, referrers);
-    this.#changed(key);
+    this.#facts.tell({ kind: 'provenance-changed', key });
   }
 
   async #listing(

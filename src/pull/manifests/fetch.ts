@@ -4,12 +4,14 @@ import type { Log } from '../../lib/log.ts';
 import { IntegrityError, type OciError } from '../../oci/errors.ts';
 import { parseManifest, platformText } from '../../oci/manifest.ts';
 import { type Reference, referenceText, type Tag } from '../../oci/reference.ts';
+import type { PolicyRules } from '../../policy/rules.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
 import type { Ranked } from '../../upstream/health/ranking.ts';
 import { type ManifestHead, UpstreamError, type UpstreamResult } from '../../upstream/result.ts';
 import { Absences } from '../asking/absences.ts';
-import { type Asked, askInOrder, type Hedging, inContentOrder, inTagOrder } from '../asking/ask.ts';
+import { type Asked, askInOrder, inContentOrder, inTagOrder } from '../asking/ask.ts';
+import type { HedgeBudget } from '../asking/hedge-budget.ts';
 import { retryAfterOf, type Verdict, verdictError } from '../asking/outcomes.ts';
 import { offlineError } from '../offline.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
@@ -30,7 +32,10 @@ export type ManifestFetchDeps = {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
-  readonly hedging?: Hedging;
+  /** Second requests for content by digest; without it there are none. */
+  readonly hedging?: HedgeBudget;
+  /** Which digests rules deny: a manifest that has one of them is recorded by that, whatever it was called upstream. */
+  readonly rules?: Pick<PolicyRules, 'refused'>;
 };
 
 /** Asks upstreams about manifests, keeps what they send, and remembers for a while what they do not have. */
@@ -142,7 +147,7 @@ export class ManifestFetch {
     named: Tag | undefined,
     signal: AbortSignal,
   ): Promise<UpstreamResult<StoredManifest>> {
-    const { store, clock, log } = this.#deps;
+    const { store, clock, log, rules } = this.#deps;
     target.budget?.spend();
     const got = await upstream.getManifest(target.repository, reference, this.#limit, signal);
     if (got.kind !== 'ok') return got;
@@ -151,6 +156,7 @@ export class ManifestFetch {
       tag: named,
       upstream: upstream.name,
       at: clock.now(),
+      refused: rules?.refused(imageName(target)) ?? [],
     };
     try {
       const manifest = await store.admit(keyOf(target), got.value, asked);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { Tell } from '../../lib/facts.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/errors.ts';
 import { type Descriptor, parseManifest, platformText } from '../../oci/manifest.ts';
@@ -9,6 +10,7 @@ import type { Metadata } from '../../store/metadata.ts';
 import type { RepositoryKey } from '../../store/repository-key.ts';
 import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
 import { tagLeadingTo } from '../offline.ts';
+import type { PullFact } from '../pull-facts.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
 const hotBytes = 32 * 1024 * 1024;
@@ -21,26 +23,14 @@ export class ManifestStore {
     sizeCalculation: ({ bytes }) => bytes.length + 512,
   });
   readonly #tags = new LRUCache<string, TagRecord>({ max: 20_000 });
-  readonly #changed: (key: RepositoryKey) => void;
-  readonly #refused: (key: RepositoryKey) => readonly Digest[];
-  readonly #moved: (key: RepositoryKey, move: TagEvent) => void;
+  readonly #facts: Tell<PullFact>;
 
   /**
-   * @param deps.changed is told of a repository for which it became known what leads to which digest
-   * @param deps.moved is told of each tag that upstream moved
-   * @param deps.refused the digests of a repository that rules deny: a manifest that has one of them is recorded by
-   *   that, whatever it was called upstream
+   * @param deps.facts is told of each tag that upstream moved, and of repositories in which other digests are led to
    */
-  constructor(deps: {
-    metadata: Pick<Metadata, 'links' | 'manifests' | 'tags'>;
-    changed?: (key: RepositoryKey) => void;
-    moved?: (key: RepositoryKey, move: TagEvent) => void;
-    refused?: (key: RepositoryKey) => readonly Digest[];
-  }) {
+  constructor(deps: { metadata: Pick<Metadata, 'links' | 'manifests' | 'tags'>; facts: Tell<PullFact> }) {
     this.#metadata = deps.metadata;
-    this.#refused = deps.refused ?? (() => []);
-    this.#changed = deps.changed ?? (() => undefined);
-    this.#moved = deps.moved ?? (() => undefined);
+    this.#facts = deps.facts;
   }
 
   /** A manifest from memory; `undefined` says nothing about the index. */
@@ -78,18 +68,20 @@ export class ManifestStore {
 
   /**
    * Verifies a manifest as an upstream sent it, and records it with its links, and its tag when one led to it.
+   * @param asked.refused digests that rules deny: a manifest that has one of them is recorded by that, whatever it was
+   *   called upstream
    * @throws IntegrityError when a digest was asked for and the bytes have another
    * @throws OciError as `parseManifest` does; nothing is kept
    */
   async admit(
     key: RepositoryKey,
     received: { bytes: Buffer; mediaType: string; digestHint: Digest | undefined },
-    asked: FoundBy & { readonly digest: Digest | undefined },
+    asked: FoundBy & { readonly digest: Digest | undefined; readonly refused?: readonly Digest[] },
   ): Promise<StoredManifest> {
     const { bytes, mediaType, digestHint } = received;
     const found = digestOf(bytes, asked.digest ?? digestHint);
     if (asked.digest !== undefined && found !== asked.digest) throw new IntegrityError(asked.digest, found);
-    const digest = this.#refusedName(key, bytes) ?? found;
+    const digest = refusedName(asked.refused ?? [], bytes) ?? found;
     const parsed = parseManifest(bytes, mediaType);
     const manifest: StoredManifest = { digest, mediaType: parsed.mediaType, bytes };
     const children: ChildLink[] =
@@ -100,23 +92,16 @@ export class ManifestStore {
     const move = await this.#metadata.manifests.put(key, manifest, children, asked);
     this.#manifests.set(nameOf(key, digest), manifest);
     if (asked.tag !== undefined) this.#tags.delete(nameOf(key, asked.tag));
-    this.#changed(key);
-    if (move?.old !== undefined) this.#moved(key, move);
+    this.#facts.tell({ kind: 'provenance-changed', key });
+    if (move?.old !== undefined) this.#facts.tell({ kind: 'tag-moved', key, move });
     return manifest;
-  }
-
-  #refusedName(key: RepositoryKey, bytes: Buffer): Digest | undefined {
-    const refused = this.#refused(key);
-    if (refused.length === 0) return undefined;
-    const names = digestAlgorithms.map((algorithm) => hashOf(bytes, algorithm));
-    return refused.find((digest) => names.includes(digest));
   }
 
   /** Records what an upstream says that a tag names. */
   async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<void> {
     const move = await this.#metadata.tags.observe(key, tag, seen);
     this.#tags.delete(nameOf(key, tag));
-    if (move !== undefined) this.#moved(key, move);
+    if (move !== undefined) this.#facts.tell({ kind: 'tag-moved', key, move });
   }
 
   /** Serves the tag as a stored manifest from now on; `false` when the repository has none of that digest. */
@@ -127,7 +112,7 @@ export class ManifestStore {
   ): Promise<boolean> {
     const done = await this.#metadata.tags.set(key, tag, to);
     this.#tags.delete(nameOf(key, tag));
-    this.#changed(key);
+    this.#facts.tell({ kind: 'provenance-changed', key });
     return done;
   }
 
@@ -149,7 +134,7 @@ export class ManifestStore {
     const moves = await this.#metadata.manifests.import(entries);
     for (const { key, tag } of entries) {
       if (tag !== undefined) this.#tags.delete(nameOf(key, tag));
-      this.#changed(key);
+      this.#facts.tell({ kind: 'provenance-changed', key });
     }
     return moves;
   }
@@ -158,12 +143,18 @@ export class ManifestStore {
   async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
     await this.#metadata.tags.drop(key, tag);
     this.#tags.delete(nameOf(key, tag));
-    this.#changed(key);
+    this.#facts.tell({ kind: 'provenance-changed', key });
   }
 }
 
 function nameOf({ registry, repository }: RepositoryKey, reference: string): string {
   return `${registry}/${repository} ${reference}`;
+}
+
+function refusedName(refused: readonly Digest[], bytes: Buffer): Digest | undefined {
+  if (refused.length === 0) return undefined;
+  const names = digestAlgorithms.map((algorithm) => hashOf(bytes, algorithm));
+  return refused.find((digest) => names.includes(digest));
 }
 
 /** The digest of `bytes`, in the algorithm of `like` (sha256 when there is no example). */

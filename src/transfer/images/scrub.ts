@@ -1,8 +1,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { delay } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
+import type { PullFact } from '../../pull/pull-facts.ts';
 import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
 
@@ -38,8 +40,8 @@ type VerifyDeps = {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** Told of each manifest that was dropped, so that it is not served from memory as if it were stored. */
-  readonly forget: (manifest: Digest) => void;
+  /** Told of each manifest and blob that is no longer stored. */
+  readonly facts: Tell<PullFact>;
 };
 
 /** What is read at a time, in bytes. */
@@ -99,14 +101,14 @@ export class Verify {
   }
 
   async #manifest(digest: Digest, run: Run): Promise<void> {
-    const { metadata, forget } = this.#deps;
+    const { metadata, facts } = this.#deps;
     const bytes = await metadata.manifests.bytes(digest);
     if (bytes === undefined) return;
     const found = digestOf(createHash(digestAlgorithm(digest)).update(bytes), digest);
     run.checked();
     if (found === digest) return;
     await metadata.manifests.drop(digest);
-    forget(digest);
+    facts.tell({ kind: 'manifest-gone', digest });
     this.#wrong(run, 'manifest', digest, 'corrupt', `its bytes have the digest ${found}; it was dropped`);
   }
 

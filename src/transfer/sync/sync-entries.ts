@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts';
+import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { requireOnline } from '../../pull/offline.ts';
 import { imageName } from '../../pull/repository.ts';
@@ -43,12 +44,14 @@ export type SyncDemandEvent =
   | SyncEvent
   | { readonly kind: 'done'; readonly runs: number; readonly failed: number };
 
+/** A run of an entry is over. */
+export type SyncFact = { readonly kind: 'sync-ended'; readonly image: string; readonly run: SyncRunRecorded };
+
 type SyncDeps = SyncRunDeps & {
   readonly journal: Pick<Journal, 'syncRuns' | 'putSyncRun'>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Told of each run that is over. */
-  readonly ended: (image: string, run: SyncRunRecorded) => void;
+  readonly facts: Tell<SyncFact>;
 };
 
 /** Keeps images up to date: runs an entry at a time, or several, but never one twice at once, and remembers the runs. */
@@ -157,7 +160,7 @@ export class Sync {
     emit: (event: SyncEvent) => void,
     signal: AbortSignal,
   ): Promise<SyncRunRecorded> {
-    const { journal, clock, log, ended } = this.#deps;
+    const { journal, clock, log, facts } = this.#deps;
     const image = imageName(entry.target);
     const startedAt = clock.now();
     emit({ kind: 'begun', image });
@@ -173,7 +176,7 @@ export class Sync {
     const line = { image, cause, ...counts, failed: failed.length, stopped, requests, bytes };
     if (failed.length > 0) log.warn({ ...line, because: failed[0]?.message }, 'sync ended with failures');
     else log.info(line, 'sync ended');
-    ended(image, run);
+    facts.tell({ kind: 'sync-ended', image, run });
     emit({ kind: 'ended', image, ...run });
     return run;
   }

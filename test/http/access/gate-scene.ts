@@ -18,6 +18,7 @@ import { type MayPull, Passthrough } from '../../../src/pull/asking/client-login
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { type ManualClock, makeManualClock } from '../../helpers/manual-clock.ts';
 import { type Answer, request } from '../../helpers/request.ts';
 
@@ -67,7 +68,7 @@ export async function openGateScene(options: SceneOptions = {}): Promise<GateSce
   const hashes = new Map([...users.keys()].map((name) => [name, hashSync(name + name, 4)]));
   const access = new Access({ anonymous: options.anonymous ?? [], users });
   const throttle = new LoginThrottle({ clock });
-  const passwords = new Passwords({ clock, log: log.log, throttle }, { hashes });
+  const passwords = new Passwords({ clock, log: log.log, throttle, facts: nobody }, { hashes });
   const tokens = new Tokens({ clock }, { key: Buffer.alloc(32, 7) });
   const { mayPull } = options;
   const passthrough = mayPull && new Passthrough({ clock, mayPull, throttle });

@@ -10,6 +10,7 @@ import type { RegistryApi } from '../../../src/http/registry/registry-api.ts';
 import { sendWhole } from '../../../src/http/respond.ts';
 import { HttpServer } from '../../../src/http/server/server.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { localhostTls, otherTls } from '../../upstream/tls-fixture.ts';
 import { rsaTls } from './rsa-fixture.ts';
@@ -32,7 +33,7 @@ async function startServer(files: { certFile: string; keyFile: string }) {
   } as unknown as RegistryApi;
   const operations = new Hono().get('/livez', (c) => c.text('ok'));
   const server = new HttpServer(
-    { registry, operations, log: logs.log, observe: () => {} },
+    { registry, operations, log: logs.log, facts: nobody },
     { drainTimeout: 1000, drainDelay: 0, writeStallTimeout: 60_000, tls: files },
   );
   onTestFinished(() => server.close());

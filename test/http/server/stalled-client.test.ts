@@ -67,10 +67,18 @@ async function scene(options: { stall: number; tls?: boolean }) {
       registry,
       operations: operations as unknown as Hono,
       log: silentLog,
-      observe: ({ incoming, outgoing, facts }) => {
-        const ended = { path: incoming.url ?? '', whole: outgoing.writableFinished, because: facts.because };
-        ends.push(ended);
-        heard.resolve(ended);
+      facts: {
+        tell: (fact) => {
+          if (fact.kind !== 'request-ended') return;
+          const { incoming, outgoing, facts } = fact.exchange;
+          const ended = {
+            path: incoming.url ?? '',
+            whole: outgoing.writableFinished,
+            because: facts.because,
+          };
+          ends.push(ended);
+          heard.resolve(ended);
+        },
       },
     },
     { drainTimeout: 0, drainDelay: 0, writeStallTimeout: options.stall, tls },

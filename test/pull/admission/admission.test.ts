@@ -9,6 +9,7 @@ import type { DeniedContent } from '../../../src/pull/admission/denied-content.t
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { makeArtifact, makeImage, makeIndex, type TestManifest } from '../../helpers/image.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { mustTag } from '../../helpers/stored.ts';
@@ -45,7 +46,9 @@ async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
     },
     { digests },
   );
-  const store = new ManifestStore({ metadata, changed: (key) => admission.changed(key) });
+  const facts = pullFacts();
+  facts.on('provenance-changed', ({ key }) => admission.changed(key));
+  const store = new ManifestStore({ metadata, facts });
   const target = targetOf([]);
   const key = keyOf(target);
   return {

@@ -9,6 +9,7 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { keyOf, type ResolvedRepository } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { descriptorOf, makeImage, manifestOf, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
@@ -55,8 +56,11 @@ async function scene(manifests: readonly TestManifest[], failing: readonly TestM
   const { log } = captureLog();
   const random = () => 0.999;
   const limits = { manifestSize: 1_000_000 };
-  const pulled = new PullManifests({ store: new ManifestStore({ metadata }), clock, log, random }, limits);
-  const listings = new PullListings({ metadata, clock }, limits);
+  const pulled = new PullManifests(
+    { store: new ManifestStore({ metadata, facts: nobody }), clock, log, random },
+    limits,
+  );
+  const listings = new PullListings({ metadata, clock, facts: nobody }, limits);
   const content = new DeniedContent({ manifests: pulled, listings, metadata, clock, log });
   onTestFinished(async () => {
     for (const room of [content, pulled, listings]) room.close();

@@ -2,9 +2,11 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
 import type { BlobStat } from '../../../src/pull/blobs/blobs.ts';
-import { Prefetch, type PrefetchResult } from '../../../src/pull/blobs/prefetch.ts';
+import { Prefetch } from '../../../src/pull/blobs/prefetch.ts';
+import type { PrefetchResult } from '../../../src/pull/pull-facts.ts';
 import type { StoredManifest } from '../../../src/store/manifest-records.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { blobsOf, makeImage, makeIndex, mustDigest, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { targetOf } from '../scripted-upstream.ts';
@@ -19,11 +21,13 @@ function scene(most = 2, outcomes: Readonly<Record<string, BlobStat['outcome']>>
   const begun: Digest[] = [];
   const results: PrefetchResult[] = [];
   const looked: Digest[] = [];
+  const facts = pullFacts();
+  facts.on('blob-prefetched', ({ result }) => results.push(result));
   const room = new Prefetch(
     {
       clock,
       log: captureLog().log,
-      ended: (result) => results.push(result),
+      facts,
       blobs: {
         stat: async (_target, digest) => {
           looked.push(digest);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
+import { nobody, pullFacts } from '../../helpers/facts.ts';
 import { begins, blob, flow, settle, size, start } from './download-flow.ts';
 import type { TestLane } from './download-scene.ts';
 
@@ -90,16 +91,17 @@ test('a first byte is late by what is usual for its upstream', async () => {
 });
 
 test('without leave in the budget no second request is sent', async () => {
-  const hedges = new HedgeBudget();
+  const facts = pullFacts();
+  const hedges = new HedgeBudget({ facts });
   hedges.take();
-  const { scene, download } = await start({ a: {}, b: {} }, { hedges });
+  const { scene, download } = await start({ a: {}, b: {} }, { facts, hedges });
   await vi.advanceTimersByTimeAsync(10_000);
   expect(scene.asked).toEqual(['a 0-']);
   expect(download.hedged).toBe(0);
 });
 
 test('with one upstream nobody else is asked, and nothing of the budget is spent', async () => {
-  const hedges = new HedgeBudget();
+  const hedges = new HedgeBudget({ facts: nobody });
   const { scene } = await start({ a: { maxConnections: 4 } }, { hedges });
   await vi.advanceTimersByTimeAsync(10_000);
   expect(scene.asked).toEqual(['a 0-']);

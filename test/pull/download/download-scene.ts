@@ -1,16 +1,19 @@
 import { neverAborted } from '../../../src/lib/abort.ts';
+import type { Facts } from '../../../src/lib/facts.ts';
 import { RangeSet } from '../../../src/lib/range-set.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
 import { Download } from '../../../src/pull/download/download.ts';
 import { Sources } from '../../../src/pull/download/sources.ts';
 import { Fill } from '../../../src/pull/fill/fill.ts';
+import type { PullFact } from '../../../src/pull/pull-facts.ts';
 import type { FillSlot, LaneBegun, LaneHop } from '../../../src/pull/threads/fill-workers.ts';
 import type { BlobFile } from '../../../src/store/blob-store.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
 import { type HopResult, UpstreamError, type UpstreamRefusal } from '../../../src/upstream/result.ts';
 import type { WireRequest } from '../../../src/upstream/wire/messages.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { digestOf } from '../../helpers/image.ts';
 import { ok, type ScriptedUpstream, scriptedUpstream, type Traits, targetOf } from '../scripted-upstream.ts';
 
@@ -302,11 +305,21 @@ export function startDownload(
     rounds = 4,
     pause = 0,
     signal = neverAborted,
-    hedges = new HedgeBudget(),
-  }: { rounds?: number; pause?: number; signal?: AbortSignal; hedges?: HedgeBudget } = {},
+    facts = pullFacts(),
+    hedges = new HedgeBudget({ facts }),
+  }: {
+    rounds?: number;
+    pause?: number;
+    signal?: AbortSignal;
+    facts?: Facts<PullFact>;
+    hedges?: HedgeBudget;
+  } = {},
 ): RunningDownload {
   const { digest, fill, slot, upstreams } = scene;
   const log = captureLog();
+  facts.on('request-hedged', () => {
+    running.hedged += 1;
+  });
   const sources = new Sources(
     upstreams.map(({ client }) => client),
     { random: () => 0.999 },
@@ -318,9 +331,6 @@ export function startDownload(
     slot,
     sources,
     hedges,
-    hedged: () => {
-      running.hedged += 1;
-    },
     budgets: () => [],
     now: () => performance.now(),
   };

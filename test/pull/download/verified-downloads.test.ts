@@ -5,6 +5,7 @@ import { IntegrityError } from '../../../src/oci/errors.ts';
 import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
 import { VerifiedDownloads } from '../../../src/pull/download/verified-downloads.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeBlob, seededBytes } from '../../helpers/image.ts';
@@ -47,14 +48,15 @@ function begin(
 ) {
   const { log, lines } = captureLog();
   const distrusted: string[] = [];
+  const facts = pullFacts();
+  facts.on('upstream-distrusted', ({ upstream }) => distrusted.push(upstream));
   const downloads = new VerifiedDownloads(
     {
       log,
       random: () => 0.999,
-      hedges: new HedgeBudget(),
+      hedges: new HedgeBudget({ facts }),
       budgets: () => [],
-      hedged: () => undefined,
-      distrusted: (name) => distrusted.push(name),
+      facts,
     },
     { patience: { rounds: 2, pause: 0 } },
   );

@@ -3,8 +3,9 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
 import { PullBlobs } from '../../../src/pull/blobs/blobs.ts';
-import { type FillReport, Fills } from '../../../src/pull/blobs/fills.ts';
+import { Fills } from '../../../src/pull/blobs/fills.ts';
 import { VerifiedDownloads } from '../../../src/pull/download/verified-downloads.ts';
+import type { FillReport } from '../../../src/pull/pull-facts.ts';
 import { keyOf, type ResolvedRepository } from '../../../src/pull/repository.ts';
 import { FillWorkers } from '../../../src/pull/threads/fill-workers.ts';
 import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
@@ -16,6 +17,7 @@ import { UpstreamClient } from '../../../src/upstream/client.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
 import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { within } from '../../helpers/gate.ts';
 import { openFilesUnder } from '../../helpers/leaks.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
@@ -76,14 +78,16 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const reports: FillReport[] = [];
   const distrusted: string[] = [];
   const random = () => 0.999;
+  const facts = pullFacts();
+  facts.on('fill-ended', ({ report }) => reports.push(report));
+  facts.on('upstream-distrusted', ({ upstream }) => distrusted.push(upstream));
   const downloads = new VerifiedDownloads(
     {
       log,
       random,
-      hedges: new HedgeBudget(),
+      hedges: new HedgeBudget({ facts }),
       budgets: () => [],
-      hedged: () => undefined,
-      distrusted: (name) => distrusted.push(name),
+      facts,
     },
     { patience: download },
   );
@@ -96,7 +100,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
       downloads,
       clock,
       log,
-      ended: (report) => reports.push(report),
+      facts,
     },
     {
       patience: 60_000,

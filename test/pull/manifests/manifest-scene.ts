@@ -7,6 +7,7 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import type { ResolvedRepository } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
@@ -32,7 +33,7 @@ export async function manifestScene(...upstreams: ScriptedUpstream[]) {
   const { log } = captureLog();
   const open = () => {
     const made = new PullManifests(
-      { store: new ManifestStore({ metadata }), clock, log, random: () => 0.999 },
+      { store: new ManifestStore({ metadata, facts: nobody }), clock, log, random: () => 0.999 },
       { manifestSize: 1_000_000 },
     );
     onTestFinished(() => made.close());

@@ -11,6 +11,7 @@ import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import type { TagEvent } from '../../../src/store/tag-records.ts';
 import { UpstreamError } from '../../../src/upstream/result.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
@@ -48,13 +49,12 @@ async function scene() {
   const clock = makeManualClock();
   const moves: TagEvent[] = [];
   const waiters: (() => void)[] = [];
-  const store = new ManifestStore({
-    metadata,
-    moved: (_key, move) => {
-      moves.push(move);
-      for (const check of waiters) check();
-    },
+  const facts = pullFacts();
+  facts.on('tag-moved', ({ move }) => {
+    moves.push(move);
+    for (const check of waiters) check();
   });
+  const store = new ManifestStore({ metadata, facts });
   const room = new PullManifests(
     { store, clock, log: captureLog().log, random: () => 0.999 },
     { manifestSize: 1_000_000 },

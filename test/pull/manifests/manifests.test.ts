@@ -4,6 +4,7 @@ import { PullManifests } from '../../../src/pull/manifests/manifests.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { UpstreamError } from '../../../src/upstream/result.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { blobOf, makeIndex, manifestOf } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
@@ -131,7 +132,12 @@ test('a client that leaves is told so at once, and the fetch goes on for the oth
   const { target, told, metadata } = await manifestScene(upstream);
   const { log } = captureLog();
   const room = new PullManifests(
-    { store: new ManifestStore({ metadata }), clock: makeManualClock(), log, random: () => 0.999 },
+    {
+      store: new ManifestStore({ metadata, facts: nobody }),
+      clock: makeManualClock(),
+      log,
+      random: () => 0.999,
+    },
     { manifestSize: 1_000_000 },
   );
   const leaver = new AbortController();

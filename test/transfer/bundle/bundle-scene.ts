@@ -17,6 +17,7 @@ import { Export, type ExportRequest } from '../../../src/transfer/export/exporte
 import { Images, type ImageTarget } from '../../../src/transfer/images/images.ts';
 import type { ImportEvent, ImportSummary } from '../../../src/transfer/import/import-events.ts';
 import { Import, type ImportRequest } from '../../../src/transfer/import/importer.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { blobsOf, type TestBlob, type TestImage, type TestIndex } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
 
@@ -58,7 +59,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
     { metadata, manifests, blobs, staging, clock },
     { registries, manifestSize: 4 * 1024 * 1024 },
   );
-  const store = new ManifestStore({ metadata });
+  const store = new ManifestStore({ metadata, facts: nobody });
 
   const target = (name: string): ImageTarget => {
     const [, registry, repository, mark, reference] = /^([^/]+)\/([^:@]+)([:@])(.+)$/.exec(name) ?? [];

@@ -7,6 +7,7 @@ import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { Images, imageTitle } from '../../../src/transfer/images/images.ts';
+import { nobody } from '../../helpers/facts.ts';
 import {
   blobsOf,
   descriptorOf,
@@ -31,7 +32,7 @@ async function scene() {
   const target = targetOf([]);
   const namespaces = new Namespaces([target.registry], { aliases: new Map(), defaultRegistry: 'ghcr.io' });
   const images = new Images({ metadata, blobs, namespaces });
-  const store = new ManifestStore({ metadata });
+  const store = new ManifestStore({ metadata, facts: nobody });
   return {
     images,
     metadata,

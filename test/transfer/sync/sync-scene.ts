@@ -106,7 +106,7 @@ export function syncScene(
           runs.push(structuredClone(run));
         },
       },
-      ended: (_image, run) => ended.push(run),
+      facts: { tell: ({ run }) => ended.push(run) },
     },
     { entries },
   );

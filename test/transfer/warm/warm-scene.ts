@@ -15,6 +15,7 @@ import { Verify } from '../../../src/transfer/images/scrub.ts';
 import type { WarmEvent } from '../../../src/transfer/warm/warm-events.ts';
 import type { WarmOptions } from '../../../src/transfer/warm/warm-image.ts';
 import { Warm } from '../../../src/transfer/warm/warm-images.ts';
+import { pullFacts } from '../../helpers/facts.ts';
 import {
   type FakeUpstream,
   type FakeUpstreamOptions,
@@ -44,15 +45,14 @@ export async function warmScene(options: Options = {}) {
     { rules, metadata, lock: nothingLocked, deniedContent: { learn: async () => undefined } },
     { digests: 'provenance' },
   );
-  const store = new ManifestStore({ metadata, changed: (key) => admission.changed(key) });
+  const facts = pullFacts();
+  facts.on('provenance-changed', ({ key }) => admission.changed(key));
+  const store = new ManifestStore({ metadata, facts });
   const random = () => 0.999;
   const { log } = base.log;
   const clock = systemClock;
   const manifests = new PullManifests({ store, clock, log, random }, { manifestSize: 4_000_000 });
-  const listings = new PullListings(
-    { metadata, clock, changed: (key) => admission.changed(key) },
-    { manifestSize: 4_000_000 },
-  );
+  const listings = new PullListings({ metadata, clock, facts }, { manifestSize: 4_000_000 });
   onTestFinished(() => {
     manifests.close();
     listings.close();
@@ -63,7 +63,8 @@ export async function warmScene(options: Options = {}) {
     { blobs: options.blobs ?? 4 },
   );
   const forgotten: string[] = [];
-  const verify = new Verify({ metadata, blobs, clock, log, forget: (digest) => forgotten.push(digest) });
+  facts.on('manifest-gone', ({ digest }) => forgotten.push(digest));
+  const verify = new Verify({ metadata, blobs, clock, log, facts });
   const events: WarmEvent[] = [];
   return {
     ...base,

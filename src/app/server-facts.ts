@@ -1,0 +1,16 @@
+import type { RequestFact } from '../http/request-facts.ts';
+import type { Facts } from '../lib/facts.ts';
+import type { Log } from '../lib/log.ts';
+import type { LoginFact } from '../policy/passwords.ts';
+import type { PullFact } from '../pull/pull-facts.ts';
+import type { SyncFact } from '../transfer/sync/sync-entries.ts';
+
+/** Everything that becomes known in a server. */
+export type ServerFact = PullFact | SyncFact | RequestFact | LoginFact;
+
+/** Writes a line for each fact that an operator should read of, and that nothing else tells. */
+export function logFacts(facts: Facts<ServerFact>, log: Log): void {
+  facts.on('tag-moved', ({ key: { registry, repository }, move: { tag, old, new: digest, upstream } }) => {
+    log.warn({ image: `${registry}/${repository}`, tag, old, new: digest, upstream }, 'tag moved upstream');
+  });
+}
