@@ -16,7 +16,7 @@ import type { RequestFact } from '../request-facts.ts';
 import { type Headers, sendNotModified, sendWhole, serverTiming } from '../respond.ts';
 import { etagOf, noneMatch } from './conditions.ts';
 import { staleWarning } from './stale-warning.ts';
-import { isMirrorTraffic } from './traffic.ts';
+import { isMirrorTraffic, namespaceHeader } from './traffic.ts';
 
 type ManifestRoute = Extract<Route, { kind: 'manifest' }>;
 
@@ -53,7 +53,7 @@ export class ManifestEndpoint {
     facts.reference = referenceText(reference);
     if (reference.kind === 'digest' && this.#failClosed) {
       const standIn = denials.manifest(imageName(target), reference.digest);
-      if (standIn !== undefined) return sendStandIn(exchange, route, standIn);
+      if (standIn !== undefined) return sendStandIn(exchange, route, target, standIn);
     }
     const asked = this.#judge(exchange, target, reference);
     const admitted = asked instanceof Promise ? await asked : asked;
@@ -93,16 +93,17 @@ export class ManifestEndpoint {
     }
     exchange.facts.error = 'DENIED';
     exchange.facts.because = message;
-    sendStandIn(exchange, route, this.#deps.denials.make(image, message));
+    sendStandIn(exchange, route, target, this.#deps.denials.make(image, message));
   }
 
   #sendAnswer(
     exchange: Exchange,
-    { reference, address }: ManifestRoute,
+    route: ManifestRoute,
     target: ResolvedRepository,
     answer: ManifestAnswer,
   ): void {
     const { incoming, outgoing, facts } = exchange;
+    const { reference } = route;
     const { manifest, outcome } = answer;
     facts.outcome = outcome;
     facts.upstream = answer.upstream;
@@ -123,7 +124,7 @@ export class ManifestEndpoint {
       'X-Cache': outcome,
       'X-Upstream': answer.upstream,
       'Server-Timing': serverTiming(exchange.startedAt, outcome),
-      'OCI-Namespace': address.ns,
+      ...namespaceHeader(route, target),
       Warning: staleWarning(answer.staleBecause),
     };
     if (noneMatch(header(incoming, 'if-none-match'), etag)) {
@@ -139,14 +140,15 @@ export class ManifestEndpoint {
 
 function sendStandIn(
   exchange: Exchange,
-  { address }: ManifestRoute,
+  route: ManifestRoute,
+  target: ResolvedRepository,
   { digest, mediaType, bytes }: DeniedManifest,
 ): void {
   const headers = {
     'Content-Type': mediaType,
     'Docker-Content-Digest': digest,
     'Cache-Control': 'no-store',
-    'OCI-Namespace': address.ns,
+    ...namespaceHeader(route, target),
   };
   sendWhole(exchange, headers, bytes);
 }

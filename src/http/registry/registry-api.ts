@@ -15,6 +15,7 @@ import { type Headers, sendWhole } from '../respond.ts';
 import type { BlobEndpoint } from './blob-endpoint.ts';
 import type { ManifestEndpoint } from './manifest-endpoint.ts';
 import { staleWarning } from './stale-warning.ts';
+import { namespaceHeader } from './traffic.ts';
 
 /** What the API stands on. */
 type RegistryApiDeps = {
@@ -102,7 +103,7 @@ export class RegistryApi {
       this.#denied(exchange, target);
       throw new OciError('DENIED', admitted.message);
     }
-    return blobs.send(exchange, target, digest, namespaceHeader(route));
+    return blobs.send(exchange, target, digest, namespaceHeader(route, target));
   }
 
   async #tags(exchange: Exchange, route: Extract<Route, { kind: 'tags' }>): Promise<void> {
@@ -117,11 +118,11 @@ export class RegistryApi {
       ...(route.n !== undefined && { n: String(route.n) }),
       last: last ?? '',
     });
-    if (route.address.ns !== undefined) query.set('ns', route.address.ns);
+    if (route.address.ns !== undefined) query.set('ns', target.registry.name);
     const body = JSON.stringify({ name: route.address.name, tags });
     const link = more ? `<${path}?${query}>; rel="next"` : undefined;
     const headers = { 'Content-Type': 'application/json', Link: link, ...told(exchange, how) };
-    sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, body);
+    sendWhole(exchange, { ...headers, ...namespaceHeader(route, target) }, body);
   }
 
   async #referrers(exchange: Exchange, route: Extract<Route, { kind: 'referrers' }>): Promise<void> {
@@ -137,7 +138,7 @@ export class RegistryApi {
       'OCI-Filters-Applied': answer.filtersApplied,
       ...told(exchange, answer),
     };
-    sendWhole(exchange, { ...headers, ...namespaceHeader(route) }, answer.body);
+    sendWhole(exchange, { ...headers, ...namespaceHeader(route, target) }, answer.body);
   }
 
   #denied(exchange: Exchange, target: ResolvedRepository): void {
@@ -170,8 +171,4 @@ function told({ facts }: Exchange, { outcome, staleBecause }: HowListed): Header
   facts.outcome = outcome;
   facts.because = staleBecause;
   return { 'X-Cache': outcome, Warning: staleWarning(staleBecause) };
-}
-
-function namespaceHeader(route: { address: { ns: string | undefined } }): Headers {
-  return { 'OCI-Namespace': route.address.ns };
 }
