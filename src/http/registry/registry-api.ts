@@ -166,9 +166,9 @@ function notWritable(): OciError {
   );
 }
 
-/** Tells the log and the client how a listing was come by. */
+/** Tells the log and the client how a listing was come by. Lists change, so that no cache may keep one unasked. */
 function told({ facts }: Exchange, { outcome, staleBecause }: HowListed): Headers {
   facts.outcome = outcome;
   facts.because = staleBecause;
-  return { 'X-Cache': outcome, Warning: staleWarning(staleBecause) };
+  return { 'Cache-Control': 'no-cache', 'X-Cache': outcome, Warning: staleWarning(staleBecause) };
 }
