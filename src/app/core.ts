@@ -24,11 +24,11 @@ import { ImportStaging } from '../store/disk/import-staging.ts';
 import { type Layout, storageLayout } from '../store/disk/layout.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { SqliteMetadata } from '../store/sqlite/sqlite-metadata.ts';
-import { Export } from '../transfer/export/exporter.ts';
+import { Exporter } from '../transfer/export/exporter.ts';
 import { Status } from '../transfer/images/image-status.ts';
 import { Images } from '../transfer/images/images.ts';
-import { Verify } from '../transfer/images/scrub.ts';
-import { Import } from '../transfer/import/importer.ts';
+import { Scrub } from '../transfer/images/scrub.ts';
+import { Importer } from '../transfer/import/importer.ts';
 import { Warm } from '../transfer/warm/warm-images.ts';
 import { countFacts } from './count-facts.ts';
 import type { OnClose } from './lifetime.ts';
@@ -55,9 +55,9 @@ export type Core = {
   readonly images: Images;
   readonly warm: Warm;
   readonly status: Status;
-  readonly verify: Verify;
-  readonly exporter: Export;
-  readonly importer: Import;
+  readonly scrub: Scrub;
+  readonly exporter: Exporter;
+  readonly importer: Importer;
 };
 
 /** Milliseconds that a download goes on without a reader. */
@@ -141,7 +141,7 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     { images, admission, manifests, listings, fills, blobs: blobStore },
     { blobs: Math.max(1, Math.min(mostWarmed, Math.floor(config.limits.connections / 2))) },
   );
-  const verify = new Verify({ metadata, blobs: blobStore, clock, log, facts });
+  const scrub = new Scrub({ metadata, blobs: blobStore, clock, log, facts });
   return {
     metrics,
     facts,
@@ -157,9 +157,9 @@ export async function openCore(config: Config, around: Surroundings, onClose: On
     images,
     warm,
     status: new Status({ images, admission }),
-    verify,
-    exporter: new Export({ images, metadata, blobs: blobStore }),
-    importer: new Import(
+    scrub,
+    exporter: new Exporter({ images, metadata, blobs: blobStore }),
+    importer: new Importer(
       { metadata, manifests: store, blobs: blobStore, staging: new ImportStaging(layout), clock },
       { registries: registries.map(({ name }) => name), manifestSize },
     ),

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { formatSize, parseSize } from '../../lib/units.ts';
-import type { VerifyEvent, VerifySummary } from '../../transfer/images/scrub.ts';
+import type { ScrubEvent, ScrubSummary } from '../../transfer/images/scrub.ts';
 import { type AdminWork, runAdmin } from '../admin/admin-command.ts';
 import { addConfigOption } from '../config-option.ts';
 import { ProgressBars } from '../progress.ts';
@@ -33,11 +33,11 @@ export function addVerify(program: Command): void {
 
 async function verify({ rate, json }: Options, { client, signal }: AdminWork): Promise<number> {
   const bars = new ProgressBars({ output: process.stderr, now: Date.now });
-  let summary: VerifySummary | undefined;
+  let summary: ScrubSummary | undefined;
   try {
     const request = { method: 'POST', path: '/api/v1/verify', body: { rate } } as const;
     for await (const line of client.stream(request, signal)) {
-      const event = line as VerifyEvent;
+      const event = line as ScrubEvent;
       if (event.kind === 'done') summary = event;
       if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
       else show(event, bars);
@@ -55,7 +55,7 @@ async function verify({ rate, json }: Options, { client, signal }: AdminWork): P
   return wrong === 0 ? 0 : 1;
 }
 
-function show(event: VerifyEvent, bars: ProgressBars): void {
+function show(event: ScrubEvent, bars: ProgressBars): void {
   if (event.kind === 'progress') {
     bars.setTotal({ label: `${event.checked} checked`, done: event.bytes, total: event.of.bytes });
   }

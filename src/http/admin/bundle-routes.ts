@@ -7,14 +7,14 @@ import { BundleError } from '../../transfer/bundle/bundle-error.ts';
 import { parseReceipt } from '../../transfer/bundle/receipt.ts';
 import { readVerifyKey } from '../../transfer/bundle/signature.ts';
 import {
-  type Export,
+  type Exporter,
   type ExportPlan,
   type ExportRequest,
   planSummary,
 } from '../../transfer/export/exporter.ts';
 import type { Images } from '../../transfer/images/images.ts';
 import type { ImportEvent } from '../../transfer/import/import-events.ts';
-import type { Import } from '../../transfer/import/importer.ts';
+import type { Importer } from '../../transfer/import/importer.ts';
 import { statuses } from '../respond.ts';
 import { imageOf, invalid, objectOf, stringsOf } from './input.ts';
 import { type AdminOptions, adminRouter, permit } from './router.ts';
@@ -22,8 +22,8 @@ import { type AdminOptions, adminRouter, permit } from './router.ts';
 /** What the routes work with. */
 type BundleDeps = {
   readonly images: Images;
-  readonly exporter: Export;
-  readonly importer: Import;
+  readonly exporter: Exporter;
+  readonly importer: Importer;
   readonly log: Log;
 };
 
@@ -102,7 +102,7 @@ function piecesOf(body: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
 }
 
 /** How an import ended: what is wrong with the archive is the user's to know, the rest is for the log. */
-async function imported(run: ReturnType<Import['run']>, log: Log): Promise<ImportEvent> {
+async function imported(run: ReturnType<Importer['run']>, log: Log): Promise<ImportEvent> {
   try {
     const summary = await run;
     const { stored, present, bytes } = summary;

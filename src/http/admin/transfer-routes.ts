@@ -5,7 +5,7 @@ import type { ImageName } from '../../oci/image-name.ts';
 import { isPlatformText } from '../../oci/platform.ts';
 import type { ImageStatus, Status } from '../../transfer/images/image-status.ts';
 import type { Images } from '../../transfer/images/images.ts';
-import type { Verify, VerifyEvent } from '../../transfer/images/scrub.ts';
+import type { Scrub, ScrubEvent } from '../../transfer/images/scrub.ts';
 import type { WarmEvent } from '../../transfer/warm/warm-events.ts';
 import type { Warm } from '../../transfer/warm/warm-images.ts';
 import { imageOf, invalid, type NameOptions, objectOf, stringsOf } from './input.ts';
@@ -16,7 +16,7 @@ type TransferDeps = {
   readonly images: Images;
   readonly warm: Warm;
   readonly status: Status;
-  readonly verify: Verify;
+  readonly scrub: Scrub;
   readonly log: Log;
 };
 
@@ -32,7 +32,7 @@ const mostPlatforms = 50;
  * Long work answers with one event a line, the last of which is `done`, or the failure that ended it.
  */
 export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono {
-  const { images, warm, status, verify, log } = deps;
+  const { images, warm, status, scrub, log } = deps;
   const { app, route } = adminRouter({ log }, options);
 
   const look = (image: string, platform: readonly string[] = []) => {
@@ -79,9 +79,9 @@ export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono 
     return {
       images: [],
       stream: () =>
-        eventStream<VerifyEvent>(
+        eventStream<ScrubEvent>(
           async (emit, own) => {
-            await verify.run({ rate }, emit, own);
+            await scrub.run({ rate }, emit, own);
           },
           signal,
           (event) => event.kind === 'progress',

@@ -61,7 +61,7 @@ export class TarReader {
       this.#head.push(header);
       const type = String.fromCharCode(header[156] ?? 0);
       const size = this.#number(header.subarray(124, 136));
-      this.#verify(header);
+      this.#checkHeader(header);
       if ('xgLK'.includes(type)) {
         await this.#extend(extension, type, size);
         continue;
@@ -179,7 +179,7 @@ export class TarReader {
     return block;
   }
 
-  #verify(header: Buffer): void {
+  #checkHeader(header: Buffer): void {
     if (this.#number(header.subarray(148, 156)) === tarChecksum(header)) return;
     if (this.#source.offset > tarBlock) throw this.#corrupt('a header has another checksum than it says');
     throw new BundleError('BUNDLE_UNSUPPORTED', 'this is no tar archive, nor one that was compressed');

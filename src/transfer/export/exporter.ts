@@ -35,7 +35,7 @@ const readSize = 512 * 1024;
 const pieceSize = 64 * 1024;
 
 /** Writes images that are stored whole as a bundle: an OCI image layout in a tar archive. No upstream is asked. */
-export class Export {
+export class Exporter {
   readonly #deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore };
 
   constructor(deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore }) {

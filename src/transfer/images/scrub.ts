@@ -9,7 +9,7 @@ import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
 
 /** What is told while the storage is verified. */
-export type VerifyEvent =
+export type ScrubEvent =
   | {
       readonly kind: 'progress';
       /** Manifests and blobs checked so far, and their bytes. */
@@ -29,13 +29,13 @@ export type VerifyEvent =
       readonly problem: 'corrupt' | 'unreadable' | 'missing';
       readonly message: string;
     }
-  | ({ readonly kind: 'done' } & VerifySummary);
+  | ({ readonly kind: 'done' } & ScrubSummary);
 
 /** How a verification ended. */
-export type VerifySummary = { readonly checked: number; readonly bytes: number; readonly wrong: number };
+export type ScrubSummary = { readonly checked: number; readonly bytes: number; readonly wrong: number };
 
 /** What verifying works with. */
-type VerifyDeps = {
+type ScrubDeps = {
   readonly metadata: Pick<Metadata, 'blobs' | 'manifests'>;
   readonly blobs: BlobStore;
   readonly clock: Clock;
@@ -51,10 +51,10 @@ const piece = 512 * 1024;
 const progressEvery = 250;
 
 /** Reads all that is stored once more, and sets aside what is not what its digest says. */
-export class Verify {
-  readonly #deps: VerifyDeps;
+export class Scrub {
+  readonly #deps: ScrubDeps;
 
-  constructor(deps: VerifyDeps) {
+  constructor(deps: ScrubDeps) {
     this.#deps = deps;
   }
 
@@ -65,9 +65,9 @@ export class Verify {
    */
   async run(
     options: { readonly rate: number },
-    onEvent: (event: VerifyEvent) => void,
+    onEvent: (event: ScrubEvent) => void,
     signal: AbortSignal,
-  ): Promise<VerifySummary> {
+  ): Promise<ScrubSummary> {
     const { metadata, clock } = this.#deps;
     const recorded = await metadata.blobs.all();
     const manifests = await metadata.manifests.digests();
@@ -169,7 +169,7 @@ export class Verify {
 
 /** Counts one verification, keeps it to its rate, and tells of it. */
 class Run {
-  readonly #onEvent: (event: VerifyEvent) => void;
+  readonly #onEvent: (event: ScrubEvent) => void;
   readonly #clock: Clock;
   readonly #rate: number;
   readonly #of: { checked: number; bytes: number };
@@ -180,7 +180,7 @@ class Run {
   #wrong = 0;
 
   constructor(
-    onEvent: (event: VerifyEvent) => void,
+    onEvent: (event: ScrubEvent) => void,
     clock: Clock,
     rate: number,
     of: { checked: number; bytes: number },
@@ -207,12 +207,12 @@ class Run {
     this.#tell();
   }
 
-  wrong(event: VerifyEvent): void {
+  wrong(event: ScrubEvent): void {
     this.#wrong += 1;
     this.#onEvent(event);
   }
 
-  end(): VerifySummary {
+  end(): ScrubSummary {
     const summary = { checked: this.#checked, bytes: this.#bytes, wrong: this.#wrong };
     this.#onEvent({ kind: 'done', ...summary });
     return summary;

@@ -40,7 +40,7 @@ export type ImportRequest = {
  * writes. Until all of it was checked nothing of it can be seen; then all of it can. Blobs that were stored before an
  * import failed or was killed are found there by the next.
  */
-export class Import {
+export class Importer {
   readonly #deps: ImportDeps;
   readonly #options: { registries: readonly string[]; manifestSize: number };
 

@@ -13,10 +13,10 @@ import { ImportStaging } from '../../../src/store/disk/import-staging.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
 import type { ManifestRecords } from '../../../src/store/manifest-records.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
-import { Export, type ExportRequest } from '../../../src/transfer/export/exporter.ts';
+import { Exporter, type ExportRequest } from '../../../src/transfer/export/exporter.ts';
 import { Images, type ImageTarget } from '../../../src/transfer/images/images.ts';
 import type { ImportEvent, ImportSummary } from '../../../src/transfer/import/import-events.ts';
-import { Import, type ImportRequest } from '../../../src/transfer/import/importer.ts';
+import { Importer, type ImportRequest } from '../../../src/transfer/import/importer.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { blobsOf, type TestBlob, type TestImage, type TestIndex } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
@@ -45,7 +45,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   });
   const namespaces = new Namespaces(known, { aliases: new Map(), defaultRegistry: registries[0] ?? '' });
   const images = new Images({ metadata, blobs, namespaces });
-  const exporter = new Export({ images, metadata, blobs });
+  const exporter = new Exporter({ images, metadata, blobs });
   const staging = new ImportStaging(layout);
   const clock = { now: () => 1_000 };
   let transactions = 0;
@@ -55,7 +55,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
       return metadata.manifests.import(entries);
     },
   };
-  const importer = new Import(
+  const importer = new Importer(
     { metadata, manifests, blobs, staging, clock },
     { registries, manifestSize: 4 * 1024 * 1024 },
   );

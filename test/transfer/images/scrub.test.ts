@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
-import type { VerifyEvent } from '../../../src/transfer/images/scrub.ts';
+import type { ScrubEvent } from '../../../src/transfer/images/scrub.ts';
 import { blobsOf, makeImage } from '../../helpers/image.ts';
 import { mustKey } from '../../helpers/stored.ts';
 import { warmScene } from '../warm/warm-scene.ts';
@@ -15,12 +15,12 @@ async function scene() {
   const made = await warmScene();
   made.upstream.add('org/app', image, 'v1');
   await made.run([v1]);
-  const events: VerifyEvent[] = [];
+  const events: ScrubEvent[] = [];
   return {
     ...made,
     async verified(signal = neverAborted) {
       events.length = 0;
-      return made.verify.run({ rate: 0 }, (event) => events.push(event), signal);
+      return made.scrub.run({ rate: 0 }, (event) => events.push(event), signal);
     },
     wrong: () =>
       events.flatMap((event) => (event.kind === 'wrong' ? [[event.what, event.problem, event.digest]] : [])),

@@ -11,7 +11,7 @@ import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
 import { Status } from '../../../src/transfer/images/image-status.ts';
 import { Images, type NamedImage } from '../../../src/transfer/images/images.ts';
-import { Verify } from '../../../src/transfer/images/scrub.ts';
+import { Scrub } from '../../../src/transfer/images/scrub.ts';
 import type { WarmEvent } from '../../../src/transfer/warm/warm-events.ts';
 import type { WarmOptions } from '../../../src/transfer/warm/warm-image.ts';
 import { Warm } from '../../../src/transfer/warm/warm-images.ts';
@@ -64,14 +64,14 @@ export async function warmScene(options: Options = {}) {
   );
   const forgotten: string[] = [];
   facts.on('manifest-gone', ({ digest }) => forgotten.push(digest));
-  const verify = new Verify({ metadata, blobs, clock, log, facts });
+  const scrub = new Scrub({ metadata, blobs, clock, log, facts });
   const events: WarmEvent[] = [];
   return {
     ...base,
     upstream,
     images,
     warm,
-    verify,
+    scrub,
     forgotten,
     status: new Status({ images, admission }),
     /** What was told so far. */
