@@ -52,8 +52,9 @@ export interface ManifestRecords {
   children(digest: Digest): Promise<readonly ChildLink[]>;
   /**
    * Records a verified manifest, the repository's links to it and to its children, and the tag that led to it
-   * if one did, which is served as it from then on: all of it or nothing. The answer is the move, when the upstream
-   * said something else about the tag before, or nothing yet.
+   * if one did: all of it or nothing. The tag is served as the manifest from then on; a pinned tag stays where it is,
+   * and the manifest is its candidate. The answer is the move, when the upstream said something else about the tag
+   * before, or nothing yet.
    */
   put(
     key: RepositoryKey,
@@ -63,8 +64,7 @@ export interface ManifestRecords {
   ): Promise<TagEvent | undefined>;
   /**
    * Records manifests that were carried in, as {@link ManifestRecords.put} does each, all of them or nothing; one
-   * manifest may come several times, for several tags. A pinned tag stays where it is: what it came as is kept as its
-   * candidate. The answer is the moves, of tags not known before too.
+   * manifest may come several times, for several tags. The answer is the moves, of tags not known before too.
    */
   import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]>;
   /**

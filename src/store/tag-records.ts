@@ -60,8 +60,12 @@ export interface TagRecords {
   ): Promise<boolean>;
   /** Leaves a pinned tag to upstream again, to be asked at the next pull; `false` when it is not pinned. */
   release(key: RepositoryKey, tag: Tag, at: number): Promise<boolean>;
-  /** Forgets a tag; its manifest stays readable by digest. */
-  drop(key: RepositoryKey, tag: Tag): Promise<void>;
+  /**
+   * Forgets a tag; its manifest stays readable by digest.
+   * @param known what the tag was when upstream was asked: one that has been confirmed, moved or pinned since stays
+   * @returns whether the tag is not known any more
+   */
+  drop(key: RepositoryKey, tag: Tag, known?: TagRecord): Promise<boolean>;
   /** What became of the repository's tags (or of one), newest first. */
   history(key: RepositoryKey, tag: Tag | undefined): Promise<readonly TagEvent[]>;
 }

@@ -203,6 +203,38 @@ export function describeTags(name: string, open: () => Promise<Metadata>): void 
       });
     });
 
+    test('a pinned tag stays where it is when what was being fetched for it arrives, and leads to that too', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, at: 1 });
+      await put(metadata, second, { tag: v1, at: 2 });
+      await metadata.tags.set(app, v1, { digest: first.digest, action: 'rolled back', at: 3 });
+      expect(await put(metadata, third, { tag: v1, at: 4 })).toMatchObject({ new: third.digest });
+      expect(await metadata.tags.get(app, v1)).toEqual({
+        digest: first.digest,
+        checkedAt: 4,
+        changedAt: 3,
+        pinned: true,
+        candidate: { digest: third.digest, since: 4 },
+      });
+      const leads = await metadata.links.leadsTo(app, third.digest, { current: false });
+      expect(leads).toMatchObject([{ tag: v1 }]);
+    });
+
+    test('a tag is dropped as what it was known to be, or not at all', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, at: 1 });
+      const known = await metadata.tags.get(app, v1);
+      await put(metadata, second, { tag: v1, at: 1 });
+      expect(await metadata.tags.drop(app, v1, known)).toBe(false);
+      await metadata.tags.set(app, v1, { digest: first.digest, action: 'rolled back', at: 1 });
+      expect(await metadata.tags.drop(app, v1, known)).toBe(false);
+      const now = await metadata.tags.get(app, v1);
+      expect(now).toMatchObject({ digest: first.digest, pinned: true });
+      expect(await metadata.tags.drop(app, v1, now)).toBe(true);
+      expect(await metadata.tags.get(app, v1)).toBeUndefined();
+      expect(await metadata.tags.drop(app, v1, now)).toBe(true);
+    });
+
     test('a tag that was never pulled can be locked, and is not pinned by it', async () => {
       const metadata = await open();
       await put(metadata, first);

@@ -12,7 +12,7 @@ import type {
 import type { RepositoryKey } from '../repository-key.ts';
 import type { TagEvent } from '../tag-records.ts';
 import { type Statements, timesOf } from './statements.ts';
-import { observeTag, putTag, repositoryId, tagRecord } from './tag-rows.ts';
+import { repositoryId, stepTag } from './tag-rows.ts';
 
 type ChildRow = { digest: Digest; role: LinkRole; size: number; media_type: string; platform: string | null };
 type ManifestRow = { media_type: ManifestMediaType; bytes: Buffer };
@@ -54,7 +54,8 @@ export class SqliteManifests implements ManifestRecords {
     return this.#database.transaction(() => {
       this.#put(key, manifest, children, at);
       if (tag === undefined) return undefined;
-      return putTag(this.#statements, key, tag, { digest: manifest.digest, upstream, at });
+      return stepTag(this.#statements, key, tag, { kind: 'served', digest: manifest.digest, upstream, at })
+        .event;
     })();
   }
 
@@ -65,11 +66,8 @@ export class SqliteManifests implements ManifestRecords {
       for (const { key, manifest, children, at } of entries) this.#put(key, manifest, children, at);
       for (const { key, manifest, tag, at } of entries) {
         if (tag === undefined) continue;
-        const seen = { digest: manifest.digest, upstream: '', at };
-        const move = tagRecord(s, key, tag)?.pinned
-          ? observeTag(s, key, tag, { ...seen, confirms: true })
-          : putTag(s, key, tag, seen);
-        if (move !== undefined) moves.push(move);
+        const { event } = stepTag(s, key, tag, { kind: 'imported', digest: manifest.digest, at });
+        if (event !== undefined) moves.push(event);
       }
       return moves;
     })();

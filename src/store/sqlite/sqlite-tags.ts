@@ -3,8 +3,9 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { RepositoryKey } from '../repository-key.ts';
 import type { TagEvent, TagRecord, TagRecords, TagSighting } from '../tag-records.ts';
+import type { TagStep } from '../tag-state.ts';
 import type { Statements } from './statements.ts';
-import { observeTag, putTagEvent, repositoryId, tagRecord } from './tag-rows.ts';
+import { stepTag, tagRecord } from './tag-rows.ts';
 
 type TagEventRow = Omit<TagEvent, 'old'> & { old: Digest | null };
 
@@ -27,7 +28,7 @@ export class SqliteTags implements TagRecords {
   }
 
   async observe(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<TagEvent | undefined> {
-    return this.#database.transaction(() => observeTag(this.#statements, key, tag, seen))();
+    return this.#step(key, tag, { ...seen, kind: 'seen' }).event;
   }
 
   async set(
@@ -38,36 +39,25 @@ export class SqliteTags implements TagRecords {
     const s = this.#statements;
     return this.#database.transaction(() => {
       if (s.manifest.get(digest, key.registry, key.repository) === undefined) return false;
-      const before = tagRecord(s, key, tag);
-      const repository = repositoryId(s, key);
-      const pinned = action === 'rolled back' ? 1 : 0;
-      s.setTag.run(repository, tag, digest, at, at, pinned);
-      s.putTagDigest.run(repository, digest, tag);
-      if (before?.digest !== digest || before.pinned !== (pinned === 1)) {
-        putTagEvent(s, key, { tag, action, old: before?.digest, new: digest, upstream: '', at });
-      }
+      stepTag(s, key, tag, { kind: action, digest, at });
       return true;
     })();
   }
 
   async release(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
-    const s = this.#statements;
-    return this.#database.transaction(() => {
-      const before = tagRecord(s, key, tag);
-      const { changes } = s.releaseTag.run(key.registry, key.repository, tag);
-      if (before === undefined || changes === 0) return false;
-      const { digest } = before;
-      putTagEvent(s, key, { tag, action: 'released', old: digest, new: digest, upstream: '', at });
-      return true;
-    })();
+    return this.#step(key, tag, { kind: 'released', at }).event !== undefined;
   }
 
-  async drop(key: RepositoryKey, tag: Tag): Promise<void> {
-    this.#statements.dropTag.run(key.registry, key.repository, tag);
+  async drop(key: RepositoryKey, tag: Tag, known?: TagRecord): Promise<boolean> {
+    return this.#step(key, tag, { kind: 'dropped', known }).record === undefined;
   }
 
   async history(key: RepositoryKey, tag: Tag | undefined): Promise<readonly TagEvent[]> {
     const rows = this.#statements.tagHistory.all(key.registry, key.repository, tag ?? null) as TagEventRow[];
     return rows.map((row) => ({ ...row, old: row.old ?? undefined }));
+  }
+
+  #step(key: RepositoryKey, tag: Tag, step: TagStep): ReturnType<typeof stepTag> {
+    return this.#database.transaction(() => stepTag(this.#statements, key, tag, step))();
   }
 }

@@ -63,28 +63,15 @@ export function prepareStatements(database: Database) {
       `SELECT digest, checked_at, changed_at, pinned, candidate, candidate_at FROM tag
        WHERE ${repository} AND name = ?`,
     ),
-    observeTag: statement(
-      `UPDATE tag SET checked_at = ?, candidate = ?, candidate_at = ? WHERE ${repository} AND name = ?`,
-    ),
-    releaseTag: statement(
-      `UPDATE tag SET pinned = 0, checked_at = 0 WHERE pinned = 1 AND ${repository} AND name = ?`,
-    ),
-    dropTag: statement(`DELETE FROM tag WHERE ${repository} AND name = ?`),
+    dropTag: statement('DELETE FROM tag WHERE repository = ? AND name = ?'),
     tags: statement(`SELECT name FROM tag WHERE ${repository} ORDER BY name`).pluck(),
     putTag: statement(
-      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)
+      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at, pinned, candidate, candidate_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (repository, name) DO UPDATE SET
-         changed_at = iif(digest = excluded.digest, changed_at, excluded.changed_at),
          digest = excluded.digest, upstream = excluded.upstream, checked_at = excluded.checked_at,
-         candidate = NULL, candidate_at = NULL`,
-    ),
-    setTag: statement(
-      `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at, pinned) VALUES (?, ?, ?, '', ?, ?, ?)
-       ON CONFLICT (repository, name) DO UPDATE SET
-         changed_at = iif(digest = excluded.digest, changed_at, excluded.changed_at),
-         digest = excluded.digest, pinned = excluded.pinned,
-         candidate = nullif(coalesce(candidate, digest), excluded.digest),
-         candidate_at = iif(coalesce(candidate, digest) = excluded.digest, NULL, coalesce(candidate_at, changed_at))`,
+         changed_at = excluded.changed_at, pinned = excluded.pinned,
+         candidate = excluded.candidate, candidate_at = excluded.candidate_at`,
     ),
     putTagDigest: statement(
       'INSERT INTO tag_digest (repository, digest, tag) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',

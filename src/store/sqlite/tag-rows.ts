@@ -1,7 +1,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { RepositoryKey } from '../repository-key.ts';
-import type { TagEvent, TagRecord, TagSighting } from '../tag-records.ts';
+import type { TagEvent, TagRecord } from '../tag-records.ts';
+import { nextTag, type TagStep } from '../tag-state.ts';
 import type { Statements } from './statements.ts';
 
 type TagRow = {
@@ -12,6 +13,9 @@ type TagRow = {
   candidate: Digest | null;
   candidate_at: number | null;
 };
+
+/** What a step came to: the tag's record after it, and what it added to the history. */
+type TagStepped = { readonly record: TagRecord | undefined; readonly event: TagEvent | undefined };
 
 /** The id of a repository, which is recorded if need be; within a transaction. */
 export function repositoryId(s: Statements, { registry, repository }: RepositoryKey): number | bigint {
@@ -33,45 +37,33 @@ export function tagRecord(s: Statements, key: RepositoryKey, tag: Tag): TagRecor
   };
 }
 
-/** `TagRecords.observe`, within a transaction. */
-export function observeTag(
-  s: Statements,
-  key: RepositoryKey,
-  tag: Tag,
-  { digest, upstream, at, confirms }: TagSighting,
-): TagEvent | undefined {
-  const record = tagRecord(s, key, tag);
-  if (record === undefined) return undefined;
-  const before = record.candidate?.digest ?? record.digest;
-  const served = digest === record.digest;
-  const since = digest === before ? (record.candidate?.since ?? at) : at;
-  const { registry, repository } = key;
-  const candidate = served ? [null, null] : [digest, since];
-  const checkedAt = confirms ? at : record.checkedAt;
-  s.observeTag.run(checkedAt, ...candidate, registry, repository, tag);
-  if (digest === before) return undefined;
-  return putTagEvent(s, key, { tag, action: 'moved', old: before, new: digest, upstream, at });
-}
-
-/** Serves a tag as a manifest that is stored by now, within a transaction; the answer is the move. */
-export function putTag(
-  s: Statements,
-  key: RepositoryKey,
-  tag: Tag,
-  { digest, upstream, at }: Omit<TagSighting, 'confirms'>,
-): TagEvent | undefined {
+/**
+ * Takes a tag one step further, within a transaction: its record and its history are saved. The answer is the record and
+ * what the step added to the history.
+ */
+export function stepTag(s: Statements, key: RepositoryKey, tag: Tag, step: TagStep): TagStepped {
+  const before = tagRecord(s, key, tag);
+  const { record, entry } = nextTag(before, step);
+  if (record === before && entry === undefined) return { record, event: undefined };
   const repository = repositoryId(s, key);
-  const known = tagRecord(s, key, tag);
-  const before = known?.candidate?.digest ?? known?.digest;
-  s.putTag.run(repository, tag, digest, upstream, at, at);
-  s.putTagDigest.run(repository, digest, tag);
-  if (before === digest) return undefined;
-  return putTagEvent(s, key, { tag, action: 'moved', old: before, new: digest, upstream, at });
+  if (record === undefined) s.dropTag.run(repository, tag);
+  else saveTag(s, repository, tag, record, 'upstream' in step ? step.upstream : '');
+  // Whoever asked for a pinned tag before it was pinned gets what was fetched for it.
+  if (step.kind === 'served') s.putTagDigest.run(repository, step.digest, tag);
+  if (entry === undefined) return { record, event: undefined };
+  const { action, old, upstream, at } = entry;
+  s.putTagEvent.run(repository, tag, action, old ?? null, entry.new, upstream, at);
+  return { record, event: { tag, ...entry } };
 }
 
-/** Adds to a history, within a transaction; the answer is what was added. */
-export function putTagEvent(s: Statements, key: RepositoryKey, event: TagEvent): TagEvent {
-  const { tag, action, old, upstream, at } = event;
-  s.putTagEvent.run(repositoryId(s, key), tag, action, old ?? null, event.new, upstream, at);
-  return event;
+function saveTag(
+  s: Statements,
+  repository: number | bigint,
+  tag: Tag,
+  { digest, checkedAt, changedAt, pinned, candidate }: TagRecord,
+  upstream: string,
+): void {
+  const awaited = [candidate?.digest ?? null, candidate?.since ?? null];
+  s.putTag.run(repository, tag, digest, upstream, checkedAt, changedAt, pinned ? 1 : 0, ...awaited);
+  s.putTagDigest.run(repository, digest, tag);
 }
