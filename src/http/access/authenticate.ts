@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { settle } from '../../lib/settle.ts';
 import { anonymous, type Identity } from '../../policy/access.ts';
 import type { Passwords } from '../../policy/passwords.ts';
 import type { Tokens } from '../../policy/tokens.ts';
@@ -101,20 +102,18 @@ export class Authenticator {
   /** Whether a user's password is right: an `identity`, `invalid` or `limited`. */
   password(name: string, password: string, client: string): Identified | Promise<Identified> {
     const verdict = this.#passwords.check(name, password, client);
-    const told = (reached: Awaited<typeof verdict>): Identified => {
+    return settle(verdict, (reached): Identified => {
       if (reached.kind === 'right') return { kind: 'identity', identity: { kind: 'user', name } };
       return reached.kind === 'limited' ? reached : invalidPassword;
-    };
-    return verdict instanceof Promise ? verdict.then(told) : told(verdict);
+    });
   }
 
   #bearer(token: string): Identified | Promise<Identified> {
     const verdict = this.#tokens.verify(token);
-    const told = (bearer: Awaited<typeof verdict>): Identified => {
+    return settle(verdict, (bearer): Identified => {
       // A token outlives neither its user nor, by more than minutes, a change of password.
       const gone = bearer?.name !== undefined && !this.#passwords.knows(bearer.name);
       return bearer === undefined || gone ? invalidToken : { kind: 'identity', identity: bearer };
-    };
-    return verdict instanceof Promise ? verdict.then(told) : told(verdict);
+    });
   }
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { settle } from '../../lib/settle.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Reference } from '../../oci/reference.ts';
 import type { Address } from '../../oci/route.ts';
@@ -80,8 +81,7 @@ export class Gatekeeper {
     if (open && mirror) return;
     const request: Request = { exchange, route, target, image, action, mirror };
     const found = this.#authenticator.identify(exchange.incoming);
-    if (found instanceof Promise) return found.then((identified) => this.#decide(request, identified));
-    return this.#decide(request, found);
+    return settle(found, (identified) => this.#decide(request, identified));
   }
 
   /**
@@ -96,8 +96,7 @@ export class Gatekeeper {
     if (mirror || !this.#authenticator.enabled) return;
     if (!this.#isLoginHost(incoming)) return;
     const found = this.#authenticator.identify(incoming);
-    if (found instanceof Promise) return found.then((identified) => this.#greet(exchange, identified));
-    this.#greet(exchange, found);
+    return settle(found, (identified) => this.#greet(exchange, identified));
   }
 
   /**
