@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CacheOutcome } from '../pull/repository.ts';
+import type { Reference } from '../oci/reference.ts';
+import type { Ask, CacheOutcome, ResolvedRepository } from '../pull/repository.ts';
 
 /** What the log line and the metrics of one request say; handlers fill it in as they learn it. */
 export type Facts = {
@@ -58,6 +59,21 @@ export function beginExchange(incoming: IncomingMessage, outgoing: ServerRespons
       if (outgoing.destroyed && !outgoing.writableFinished)
         controller.abort(new Error('the client went away'));
       return controller.signal;
+    },
+  };
+}
+
+/** What a client asks for. Its signal is the exchange's, made on first use as well. */
+export function askOf<R extends Reference | undefined>(
+  exchange: Exchange,
+  target: ResolvedRepository,
+  reference: R,
+): Ask<R> {
+  return {
+    target,
+    reference,
+    get signal() {
+      return exchange.signal;
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { RepositoryName } from '../oci/reference.ts';
+import type { Reference, RepositoryName } from '../oci/reference.ts';
 import type { RepositoryKey } from '../store/repository-key.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { BackgroundBudget } from './background-budget.ts';
@@ -23,6 +23,19 @@ export type ResolvedRepository = {
   /** What may be taken from upstreams for this, where no client asks. */
   readonly budget?: BackgroundBudget;
 };
+
+/** What is asked for of a repository. The signal aborts when nobody waits for the answer. */
+export type Ask<R extends Reference | undefined = Reference> = {
+  readonly target: ResolvedRepository;
+  readonly reference: R;
+  readonly signal: AbortSignal;
+};
+
+/** What is asked for by its digest. */
+export type DigestAsk = Ask<Extract<Reference, { kind: 'digest' }>>;
+
+/** What is asked for by its tag. */
+export type TagAsk = Ask<Extract<Reference, { kind: 'tag' }>>;
 
 /** Where Docker Hub is, which is not at the name by which it is known. */
 const dockerHub = { name: 'docker.io', host: 'registry-1.docker.io' };

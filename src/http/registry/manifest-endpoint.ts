@@ -11,7 +11,7 @@ import type { PullManifests } from '../../pull/manifests/manifests.ts';
 import type { PullTimes } from '../../pull/manifests/pull-times.ts';
 import type { PullFact } from '../../pull/pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
-import { type Exchange, header } from '../exchange.ts';
+import { askOf, type Exchange, header } from '../exchange.ts';
 import type { RequestFact } from '../request-facts.ts';
 import { type Headers, sendNotModified, sendWhole, serverTiming } from '../respond.ts';
 import { etagOf, noneMatch } from './conditions.ts';
@@ -59,9 +59,8 @@ export class ManifestEndpoint {
     const admitted = asked instanceof Promise ? await asked : asked;
     if (admitted.kind === 'deny') return this.#deny(exchange, route, target, admitted.message);
     const { terms } = admitted;
-    const answer =
-      manifests.hot(target, reference, terms) ??
-      (await manifests.pull(target, reference, exchange.signal, terms));
+    const ask = askOf(exchange, target, reference);
+    const answer = manifests.hot(ask, terms) ?? (await manifests.pull(ask, terms));
     if (!admitted.certain || (reference.kind === 'digest' && answer.outcome !== 'hit')) {
       // Only now is it known what the tag names, or what the manifest refers to.
       const final = await this.#judge(exchange, target, reference, answer.manifest.digest);

@@ -185,7 +185,7 @@ export class DeniedContent {
     await orNothing(listings.referrers(target, digest, undefined, signal));
     const about = new Set<Digest>();
     for (const tag of derivedTags(digest)) {
-      const answer = await orNothing(manifests.pull(target, { kind: 'tag', tag }, signal));
+      const answer = await orNothing(manifests.pull({ target, reference: { kind: 'tag', tag }, signal }));
       if (answer !== undefined) about.add(answer.manifest.digest);
     }
     for (const referrer of await metadata.links.referrersOf(keyOf(target), digest)) about.add(referrer);

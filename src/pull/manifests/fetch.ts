@@ -14,7 +14,7 @@ import { type Asked, askInOrder, inContentOrder, inTagOrder } from '../asking/as
 import type { HedgeBudget } from '../asking/hedge-budget.ts';
 import { retryAfterOf, type Verdict, verdictError } from '../asking/outcomes.ts';
 import { offlineError } from '../offline.ts';
-import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { type Ask, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { ManifestStore } from './store.ts';
 
 /** An upstream failure that comes within this many milliseconds is tried once more before the client is told. */
@@ -38,6 +38,9 @@ export type ManifestFetchDeps = {
   readonly rules?: Pick<PolicyRules, 'refused'>;
 };
 
+/** What is asked for, whoever waits for it. */
+type NamedImage = Omit<Ask, 'signal'>;
+
 /** Asks upstreams about manifests, keeps what they send, and remembers for a while what they do not have. */
 export class ManifestFetch {
   readonly #deps: ManifestFetchDeps;
@@ -52,29 +55,28 @@ export class ManifestFetch {
   }
 
   /** The failure that is still remembered for a reference. */
-  recall(target: ResolvedRepository, reference: Reference): Error | undefined {
-    return this.#absences.recall(fetchKey(target, reference));
+  recall(image: NamedImage): Error | undefined {
+    return this.#absences.recall(fetchKey(image));
   }
 
   /** Remembers a failure for `ttl` milliseconds. */
-  remember(target: ResolvedRepository, reference: Reference, error: OciError, ttl: number): void {
-    this.#absences.remember(fetchKey(target, reference), error, ttl);
+  remember(image: NamedImage, error: OciError, ttl: number): void {
+    this.#absences.remember(fetchKey(image), error, ttl);
   }
 
   /** The error that a verdict comes to, remembered; `whileDown` milliseconds where it is "cannot be reached". */
-  refuse(target: ResolvedRepository, reference: Reference, verdict: Verdict, whileDown: number): OciError {
-    const what = titleOf(target, reference);
-    const error = verdictError(verdict, what, 'MANIFEST_UNKNOWN');
-    const { negativeTtl } = target.registry;
+  refuse(image: NamedImage, verdict: Verdict, whileDown: number): OciError {
+    const error = verdictError(verdict, titleOf(image), 'MANIFEST_UNKNOWN');
+    const { negativeTtl } = image.target.registry;
     const named = retryAfterOf(verdict);
     const limited = named === undefined ? negativeTtl : Math.min(named * 1000, negativeTtl);
     const ttl = { missing: negativeTtl, denied: negativeTtl, limited, unavailable: whileDown }[verdict.kind];
-    this.remember(target, reference, error, ttl);
+    this.remember(image, error, ttl);
     return error;
   }
 
   /** What the registry's upstreams say that a reference names. */
-  head(target: ResolvedRepository, reference: Reference, signal: AbortSignal): Promise<Asked<ManifestHead>> {
+  head({ target, reference, signal }: Ask): Promise<Asked<ManifestHead>> {
     return askInOrder(
       this.#orderFor(target, reference),
       (upstream, own) => {
@@ -90,29 +92,25 @@ export class ManifestFetch {
    * @param named the tag that is served as it from then on
    * @throws OciError as `PullManifests.pull` does
    */
-  async get(
-    target: ResolvedRepository,
-    reference: Reference,
-    named: Tag | undefined,
-    signal: AbortSignal,
-  ): Promise<{ manifest: StoredManifest; upstream: string }> {
+  async get(ask: Ask, named: Tag | undefined): Promise<{ manifest: StoredManifest; upstream: string }> {
     const { clock, hedging } = this.#deps;
-    if (target.registry.offline) throw await this.#absent(target, reference);
+    const { target, reference, signal } = ask;
+    if (target.registry.offline) throw await this.#absent(ask);
     const started = clock.now();
-    const ask = (upstream: UpstreamClient, own: AbortSignal) =>
-      this.#getFrom(upstream, target, reference, named, own);
+    const getFrom = (upstream: UpstreamClient, own: AbortSignal) =>
+      this.#getFrom(upstream, { ...ask, signal: own }, named);
     const second = reference.kind === 'digest' ? hedging : undefined;
-    let answer = await askInOrder(this.#orderFor(target, reference), ask, signal, second);
+    let answer = await askInOrder(this.#orderFor(target, reference), getFrom, signal, second);
     if (
       answer.kind === 'refused' &&
       answer.verdict.kind === 'unavailable' &&
       clock.now() - started < quickFailure
     ) {
       await delay(retryPause, signal);
-      answer = await askInOrder(this.#orderFor(target, reference), ask, signal, second);
+      answer = await askInOrder(this.#orderFor(target, reference), getFrom, signal, second);
     }
-    if (answer.kind === 'refused') throw this.refuse(target, reference, answer.verdict, burst);
-    this.#absences.forget(fetchKey(target, reference));
+    if (answer.kind === 'refused') throw this.refuse(ask, answer.verdict, burst);
+    this.#absences.forget(fetchKey(ask));
     return { manifest: answer.value, upstream: answer.upstream };
   }
 
@@ -123,14 +121,14 @@ export class ManifestFetch {
   }
 
   /** Names the image whose bundle would bring what is not here. */
-  async #absent(target: ResolvedRepository, reference: Reference): Promise<OciError> {
-    const title = titleOf(target, reference);
+  async #absent({ target, reference }: NamedImage): Promise<OciError> {
+    const title = titleOf({ target, reference });
     if (reference.kind === 'tag') return offlineError('MANIFEST_UNKNOWN', title, title);
     const { store } = this.#deps;
     const key = keyOf(target);
     const tag = await store.tagLeadingTo(key, reference.digest);
     if (tag === undefined) return offlineError('MANIFEST_UNKNOWN', title, title);
-    const image = titleOf(target, { kind: 'tag', tag });
+    const image = titleOf({ target, reference: { kind: 'tag', tag } });
     const named = await store.tag(key, tag);
     const index = named && (await store.manifest(key, named.digest));
     const parsed = index && parseManifest(index.bytes, index.mediaType);
@@ -142,10 +140,8 @@ export class ManifestFetch {
 
   async #getFrom(
     upstream: UpstreamClient,
-    target: ResolvedRepository,
-    reference: Reference,
+    { target, reference, signal }: Ask,
     named: Tag | undefined,
-    signal: AbortSignal,
   ): Promise<UpstreamResult<StoredManifest>> {
     const { store, clock, log, rules } = this.#deps;
     target.budget?.spend();
@@ -178,11 +174,11 @@ export class ManifestFetch {
 }
 
 /** An image as people write it. */
-function titleOf(target: ResolvedRepository, reference: Reference): string {
+function titleOf({ target, reference }: NamedImage): string {
   return `${imageName(target)}${reference.kind === 'tag' ? ':' : '@'}${referenceText(reference)}`;
 }
 
 /** What a fetch is shared and remembered by. */
-export function fetchKey(target: ResolvedRepository, reference: Reference): string {
+export function fetchKey({ target, reference }: NamedImage): string {
   return `${imageName(target)} ${referenceText(reference)}`;
 }

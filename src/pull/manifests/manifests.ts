@@ -6,7 +6,7 @@ import type { Reference, Tag } from '../../oci/reference.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { TagRecord } from '../../store/tag-records.ts';
 import { isAbsence, isOutage, staleCause } from '../asking/outcomes.ts';
-import { keyOf, type ResolvedRepository } from '../repository.ts';
+import { type Ask, type DigestAsk, keyOf, type ResolvedRepository, type TagAsk } from '../repository.ts';
 import { hit, type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './fetch.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
@@ -35,24 +35,15 @@ export class PullManifests {
   }
 
   /**
-   * The manifest that `reference` names.
+   * The manifest that the reference names.
    * @throws OciError `MANIFEST_UNKNOWN`, `DENIED`, `TOOMANYREQUESTS`, `UNAVAILABLE`, `MANIFEST_INVALID` or `UNSUPPORTED`
    */
-  async pull(
-    target: ResolvedRepository,
-    reference: Reference,
-    signal: AbortSignal,
-    terms: TagTerms = freely,
-  ): Promise<ManifestAnswer> {
-    return this.hot(target, reference, terms) ?? (await this.#pullCold(target, reference, terms, signal));
+  async pull(ask: Ask, terms: TagTerms = freely): Promise<ManifestAnswer> {
+    return this.hot(ask, terms) ?? (await this.#pullCold(ask, terms));
   }
 
   /** The answer when memory alone can give it. */
-  hot(
-    target: ResolvedRepository,
-    reference: Reference,
-    terms: TagTerms = freely,
-  ): ManifestAnswer | undefined {
+  hot({ target, reference }: Ask, terms: TagTerms = freely): ManifestAnswer | undefined {
     const { store } = this.#deps;
     const key = keyOf(target);
     let digest: Digest;
@@ -74,9 +65,9 @@ export class PullManifests {
    * @throws OciError as {@link PullManifests.pull} does
    */
   async latest(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<StoredManifest> {
-    const reference = { kind: 'tag', tag } as const;
-    if (target.registry.offline) return (await this.pull(target, reference, signal)).manifest;
-    return (await this.#fetch.get(target, reference, undefined, signal)).manifest;
+    const ask = { target, reference: { kind: 'tag', tag }, signal } as const;
+    if (target.registry.offline) return (await this.pull(ask)).manifest;
+    return (await this.#fetch.get(ask, undefined)).manifest;
   }
 
   /**
@@ -89,15 +80,15 @@ export class PullManifests {
     digest: Digest,
     signal: AbortSignal,
   ): Promise<StoredManifest | undefined> {
-    const reference = { kind: 'digest', digest } as const;
+    const ask = { target, reference: { kind: 'digest', digest }, signal } as const;
     const stored = await this.#deps.store.manifest(keyOf(target), digest);
     if (stored !== undefined || target.registry.offline) return stored;
     try {
-      const known = this.#fetch.recall(target, reference);
+      const known = this.#fetch.recall(ask);
       if (known !== undefined) throw known;
-      const head = await this.#fetch.head(target, reference, signal);
-      if (head.kind === 'refused') throw this.#fetch.refuse(target, reference, head.verdict, 0);
-      return (await this.pull(target, reference, signal)).manifest;
+      const head = await this.#fetch.head(ask);
+      if (head.kind === 'refused') throw this.#fetch.refuse(ask, head.verdict, 0);
+      return (await this.pull(ask)).manifest;
     } catch (error) {
       if (isAbsence(error)) return undefined;
       throw error;
@@ -110,59 +101,48 @@ export class PullManifests {
     this.#watch.close();
   }
 
-  async #pullCold(
-    target: ResolvedRepository,
-    reference: Reference,
-    terms: TagTerms,
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
-    if (reference.kind === 'digest') return this.#byDigest(target, reference.digest, signal);
+  async #pullCold(ask: Ask, terms: TagTerms): Promise<ManifestAnswer> {
+    const { target, reference, signal } = ask;
+    if (reference.kind === 'digest') return this.#byDigest({ target, reference, signal });
     const { store } = this.#deps;
     const { tag } = reference;
     const key = keyOf(target);
     const record = await store.tag(key, tag);
     const held = terms.locked ?? (record && (record.pinned || terms.pin) ? record.digest : undefined);
-    if (held !== undefined) return this.#held(target, tag, { digest: held, record }, signal);
+    if (held !== undefined) return this.#held({ target, reference, signal }, held, record);
     const manifest = record && (await store.manifest(key, record.digest));
     if (record === undefined || manifest === undefined) {
-      return this.#share(target, reference, (own) => this.#get(target, reference, tag, own), signal);
+      return this.#share(ask, (shared) => this.#get(shared, tag));
     }
     if (this.#fresh(target, tag, record)) return hit(manifest);
-    const known = this.#fetch.recall(target, reference);
+    const known = this.#fetch.recall(ask);
     if (known !== undefined) {
       if (isOutage(known)) return stale(manifest, staleCause(known));
       throw known;
     }
     const cached = { record, manifest };
-    const refreshed = this.#share(
-      target,
-      reference,
-      (own) => this.#watch.revalidate(target, tag, cached, terms.minAge, own),
-      signal,
+    const refreshed = this.#share({ target, reference, signal }, (shared) =>
+      this.#watch.revalidate(shared, cached, terms.minAge),
     );
     return orAfter(refreshed, revalidationPatience, signal, () => {
       const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
-      this.#fetch.remember(target, reference, late, target.registry.negativeTtl);
+      this.#fetch.remember(ask, late, target.registry.negativeTtl);
       return stale(manifest, late.message);
     });
   }
 
-  async #byDigest(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<ManifestAnswer> {
-    const manifest = await this.#deps.store.manifest(keyOf(target), digest);
+  async #byDigest(ask: DigestAsk): Promise<ManifestAnswer> {
+    const manifest = await this.#deps.store.manifest(keyOf(ask.target), ask.reference.digest);
     if (manifest !== undefined) return hit(manifest);
-    const reference = { kind: 'digest', digest } as const;
-    return this.#share(target, reference, (own) => this.#get(target, reference, undefined, own), signal);
+    return this.#share(ask, (shared) => this.#get(shared, undefined));
   }
 
   /** A tag that stands for one digest, whatever upstream says. */
-  async #held(
-    target: ResolvedRepository,
-    tag: Tag,
-    { digest, record }: { digest: Digest; record: TagRecord | undefined },
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
+  async #held(ask: TagAsk, digest: Digest, record: TagRecord | undefined): Promise<ManifestAnswer> {
     const { store, clock } = this.#deps;
-    const answer = await this.#byDigest(target, digest, signal);
+    const { target, reference } = ask;
+    const { tag } = reference;
+    const answer = await this.#byDigest({ ...ask, reference: { kind: 'digest', digest } });
     if (record?.digest !== digest) {
       await store.setTag(keyOf(target), tag, { digest, action: 'locked', at: clock.now() });
     }
@@ -175,25 +155,20 @@ export class PullManifests {
     return isFresh(record.checkedAt, ttlOfTag(tag, target.registry.tagTtl), this.#deps.clock.now());
   }
 
-  async #share(
-    target: ResolvedRepository,
-    reference: Reference,
-    work: (signal: AbortSignal) => Promise<ManifestAnswer>,
-    signal: AbortSignal,
+  /** Asks upstream once for all who ask for the same at the same time; the shared ask has a signal of its own. */
+  async #share<R extends Reference>(
+    ask: Ask<R>,
+    work: (shared: Ask<R>) => Promise<ManifestAnswer>,
   ): Promise<ManifestAnswer> {
-    const known = this.#fetch.recall(target, reference);
+    const known = this.#fetch.recall(ask);
     if (known !== undefined) throw known;
-    const { value, joined } = await this.#flights.join(fetchKey(target, reference), work, signal);
+    const shared = (signal: AbortSignal) => work({ ...ask, signal });
+    const { value, joined } = await this.#flights.join(fetchKey(ask), shared, ask.signal);
     return joined && value.outcome === 'miss' ? { ...value, outcome: 'joined' } : value;
   }
 
-  async #get(
-    target: ResolvedRepository,
-    reference: Reference,
-    named: Tag | undefined,
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
-    const { manifest, upstream } = await this.#fetch.get(target, reference, named, signal);
+  async #get(ask: Ask, named: Tag | undefined): Promise<ManifestAnswer> {
+    const { manifest, upstream } = await this.#fetch.get(ask, named);
     return miss(manifest, upstream);
   }
 }

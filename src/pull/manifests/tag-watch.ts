@@ -2,13 +2,13 @@ import type { Clock } from '../../lib/clock.ts';
 import { Flights } from '../../lib/flights.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { Reference, Tag } from '../../oci/reference.ts';
+import type { Tag } from '../../oci/reference.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { TagRecord } from '../../store/tag-records.ts';
 import type { ManifestHead } from '../../upstream/result.ts';
 import type { Asked } from '../asking/ask.ts';
 import { isOutage, staleCause, type Verdict } from '../asking/outcomes.ts';
-import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { type Ask, imageName, keyOf, type ResolvedRepository, type TagAsk } from '../repository.ts';
 import { type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, type ManifestFetch } from './fetch.ts';
 import type { ManifestStore } from './store.ts';
@@ -32,18 +32,19 @@ export class TagWatch {
 
   /** Notes, while nobody waits, what upstream says about a tag that does not follow it. */
   look(target: ResolvedRepository, tag: Tag): void {
-    const reference = { kind: 'tag', tag } as const;
-    if (target.registry.offline || this.#fetch.recall(target, reference) !== undefined) return;
+    const image = { target, reference: { kind: 'tag', tag } } as const;
+    if (target.registry.offline || this.#fetch.recall(image) !== undefined) return;
     const look = async (signal: AbortSignal) => {
-      const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
+      const ask = { ...image, signal };
+      const head = await this.#fetch.head(ask);
       if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
-        this.#fetch.refuse(target, reference, head.verdict, target.registry.negativeTtl);
+        this.#fetch.refuse(ask, head.verdict, target.registry.negativeTtl);
         return;
       }
-      const seen = named(head) ?? (await this.#gotten(target, tag, signal));
-      await this.#observe(target, tag, { ...seen, confirms: true });
+      const seen = named(head) ?? (await this.#gotten(ask));
+      await this.#observe(ask, { ...seen, confirms: true });
     };
-    this.#watches.join(fetchKey(target, reference), look, new AbortController().signal).catch((cause) => {
+    this.#watches.join(fetchKey(image), look, new AbortController().signal).catch((cause) => {
       this.#deps.log.debug({ image: imageName(target), tag, cause: String(cause) }, 'tag not looked at');
     });
   }
@@ -54,31 +55,25 @@ export class TagWatch {
    * @param minAge milliseconds for which a new digest must have been known
    * @throws OciError when upstream says that the tag is gone or refuses it
    */
-  async revalidate(
-    target: ResolvedRepository,
-    tag: Tag,
-    cached: CachedTag,
-    minAge: number,
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
-    const reference = { kind: 'tag', tag } as const;
-    const head = await this.#fetch.head(target, { kind: 'tag', tag }, signal);
+  async revalidate(ask: TagAsk, cached: CachedTag, minAge: number): Promise<ManifestAnswer> {
+    const { tag } = ask.reference;
+    const head = await this.#fetch.head(ask);
     if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
-      return this.#staleUnlessGone(target, tag, cached.manifest, { verdict: head.verdict, minAge });
+      return this.#staleUnlessGone(ask, cached.manifest, { verdict: head.verdict, minAge });
     }
     try {
-      const seen = await this.#seen(target, tag, head, minAge, signal);
-      if (seen === undefined) return await this.#get(target, reference, tag, signal);
+      const seen = await this.#seen(ask, head, minAge);
+      if (seen === undefined) return await this.#get(ask, tag);
       const keeps =
         seen.digest === cached.record.digest || this.#knownFor(cached.record, seen.digest) < minAge;
-      await this.#observe(target, tag, { ...seen, confirms: keeps });
+      await this.#observe(ask, { ...seen, confirms: keeps });
       if (keeps) {
         const { manifest } = cached;
         return { manifest, outcome: 'revalidated', upstream: seen.upstream, staleBecause: undefined };
       }
+      if (minAge === 0) return await this.#get(ask, tag);
       // By digest where an age is asked for: the tag may have moved on to something younger since.
-      const wanted = minAge > 0 ? ({ kind: 'digest', digest: seen.digest } as const) : reference;
-      return await this.#get(target, wanted, tag, signal);
+      return await this.#get({ ...ask, reference: { kind: 'digest', digest: seen.digest } }, tag);
     } catch (error) {
       if (!isOutage(error)) throw error;
       return stale(cached.manifest, staleCause(error));
@@ -86,19 +81,13 @@ export class TagWatch {
   }
 
   /** What the tag names upstream now; `undefined` when only a GET can tell and it may be served at once. */
-  async #seen(
-    target: ResolvedRepository,
-    tag: Tag,
-    head: Asked<ManifestHead>,
-    minAge: number,
-    signal: AbortSignal,
-  ): Promise<Seen | undefined> {
-    return named(head) ?? (minAge === 0 ? undefined : this.#gotten(target, tag, signal));
+  async #seen(ask: TagAsk, head: Asked<ManifestHead>, minAge: number): Promise<Seen | undefined> {
+    return named(head) ?? (minAge === 0 ? undefined : this.#gotten(ask));
   }
 
   /** What the tag names upstream now, by fetching it, which does not make the tag served as it. */
-  async #gotten(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<Seen> {
-    const { manifest, upstream } = await this.#fetch.get(target, { kind: 'tag', tag }, undefined, signal);
+  async #gotten(ask: TagAsk): Promise<Seen> {
+    const { manifest, upstream } = await this.#fetch.get(ask, undefined);
     return { digest: manifest.digest, upstream };
   }
 
@@ -107,23 +96,19 @@ export class TagWatch {
     return candidate?.digest === digest ? this.#deps.clock.now() - candidate.since : 0;
   }
 
-  async #observe(
-    target: ResolvedRepository,
-    tag: Tag,
-    seen: Seen & { readonly confirms: boolean },
-  ): Promise<void> {
+  async #observe({ target, reference }: TagAsk, seen: Seen & { readonly confirms: boolean }): Promise<void> {
     const { store, clock } = this.#deps;
-    await store.observeTag(keyOf(target), tag, { ...seen, at: clock.now() });
+    await store.observeTag(keyOf(target), reference.tag, { ...seen, at: clock.now() });
   }
 
   async #staleUnlessGone(
-    target: ResolvedRepository,
-    tag: Tag,
+    ask: TagAsk,
     manifest: StoredManifest,
     { verdict, minAge }: { verdict: Verdict; minAge: number },
   ): Promise<ManifestAnswer> {
-    const reference = { kind: 'tag', tag } as const;
-    const error = this.#fetch.refuse(target, reference, verdict, target.registry.negativeTtl);
+    const { target, reference } = ask;
+    const { tag } = reference;
+    const error = this.#fetch.refuse(ask, verdict, target.registry.negativeTtl);
     if (verdict.kind === 'missing') {
       // Forgotten, the tag could come back as anything at once: its age would be asked of nothing.
       if (minAge === 0) await this.#deps.store.dropTag(keyOf(target), tag);
@@ -135,13 +120,8 @@ export class TagWatch {
     return stale(manifest, because);
   }
 
-  async #get(
-    target: ResolvedRepository,
-    reference: Reference,
-    tag: Tag,
-    signal: AbortSignal,
-  ): Promise<ManifestAnswer> {
-    const { manifest, upstream } = await this.#fetch.get(target, reference, tag, signal);
+  async #get(ask: Ask, tag: Tag): Promise<ManifestAnswer> {
+    const { manifest, upstream } = await this.#fetch.get(ask, tag);
     return miss(manifest, upstream);
   }
 

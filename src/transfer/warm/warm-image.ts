@@ -264,7 +264,7 @@ export class WarmImage {
     admitted?: Extract<Admitted, { kind: 'allow' }>,
   ): Promise<ManifestAnswer> {
     const { manifests } = this.#deps;
-    const answer = await manifests.pull(this.#image.target, reference, signal, admitted?.terms);
+    const answer = await manifests.pull({ target: this.#image.target, reference, signal }, admitted?.terms);
     if (answer.outcome === 'miss') {
       this.#fetched += 1;
       this.#bytes += answer.manifest.bytes.length;

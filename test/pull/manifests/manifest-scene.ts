@@ -42,13 +42,13 @@ export async function manifestScene(...upstreams: ScriptedUpstream[]) {
   let room = open();
   const target = targetOf(upstreams);
   const pull = (reference: Reference = v1, from: ResolvedRepository = target) =>
-    room.pull(from, reference, neverAborted);
+    room.pull({ target: from, reference, signal: neverAborted });
   return {
     clock,
     metadata,
     target,
     pull,
-    hot: (reference: Reference) => room.hot(target, reference),
+    hot: (reference: Reference) => room.hot({ target, reference, signal: neverAborted }),
     restart() {
       room = open();
     },

@@ -80,12 +80,13 @@ async function scene() {
       await within(promise, `${count} moves`);
     },
     record: () => metadata.tags.get(key, tag),
-    hot: (terms: TagTerms) => room.hot(target, v1, terms)?.manifest.digest,
+    hot: (terms: TagTerms) =>
+      room.hot({ target, reference: v1, signal: neverAborted }, terms)?.manifest.digest,
     pull: (terms: TagTerms = freely, reference: Reference = v1) =>
-      room.pull(target, reference, neverAborted, terms),
+      room.pull({ target, reference, signal: neverAborted }, terms),
     async told(terms: TagTerms = freely, reference: Reference = v1): Promise<string> {
       try {
-        const { outcome, manifest } = await room.pull(target, reference, neverAborted, terms);
+        const { outcome, manifest } = await room.pull({ target, reference, signal: neverAborted }, terms);
         return `${outcome} ${nameOf(manifest.digest)}`;
       } catch (error) {
         if (error instanceof OciError) return error.code;

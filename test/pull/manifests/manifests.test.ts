@@ -141,7 +141,7 @@ test('a client that leaves is told so at once, and the fetch goes on for the oth
     { manifestSize: 1_000_000 },
   );
   const leaver = new AbortController();
-  const left = room.pull(target, v1, leaver.signal);
+  const left = room.pull({ target, reference: v1, signal: leaver.signal });
   await Promise.resolve();
   leaver.abort(new Error('left'));
   await expect(left).rejects.toThrow('left');
