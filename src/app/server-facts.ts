@@ -1,6 +1,7 @@
 import type { RequestFact } from '../http/request-facts.ts';
 import type { Facts } from '../lib/facts.ts';
 import type { Log } from '../lib/log.ts';
+import { repositoryText } from '../oci/repository-key.ts';
 import type { LoginFact } from '../policy/passwords.ts';
 import type { PullFact } from '../pull/pull-facts.ts';
 import type { SyncFact } from '../transfer/sync/sync-entries.ts';
@@ -10,7 +11,7 @@ export type ServerFact = PullFact | SyncFact | RequestFact | LoginFact;
 
 /** Writes a line for each fact that an operator should read of, and that nothing else tells. */
 export function logFacts(facts: Facts<ServerFact>, log: Log): void {
-  facts.on('tag-moved', ({ key: { registry, repository }, move: { tag, old, new: digest, upstream } }) => {
-    log.warn({ image: `${registry}/${repository}`, tag, old, new: digest, upstream }, 'tag moved upstream');
+  facts.on('tag-moved', ({ key, move: { tag, old, new: digest, upstream } }) => {
+    log.warn({ image: repositoryText(key), tag, old, new: digest, upstream }, 'tag moved upstream');
   });
 }

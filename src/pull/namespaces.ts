@@ -1,5 +1,6 @@
 import { OciError } from '../oci/errors.ts';
 import { isRegistryHost, parseRepositoryName } from '../oci/reference.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { Address } from '../oci/route.ts';
 import { ownHost, type Registry, type ResolvedRepository } from './repository.ts';
 
@@ -40,6 +41,19 @@ export class Namespaces {
       throw new OciError('NAME_INVALID', 'the repository name is not valid: lower-case path components only');
     }
     return { registry, repository };
+  }
+
+  /**
+   * Resolves a name that a person gives.
+   * @throws OciError `NAME_UNKNOWN` for a registry that is not configured
+   */
+  named({ registry: name, repository }: RepositoryKey): ResolvedRepository {
+    const registry = this.#registries.get(name);
+    if (registry !== undefined) return { registry, repository };
+    throw new OciError(
+      'NAME_UNKNOWN',
+      `registry ${name} is not configured here: add it under "registries" in the configuration`,
+    );
   }
 
   /** The registries, for status pages and listings. */

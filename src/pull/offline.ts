@@ -1,8 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
 import { OciError, type OciErrorCode } from '../oci/errors.ts';
 import { isDerivedTag, type Tag } from '../oci/reference.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { Metadata } from '../store/metadata.ts';
-import type { RepositoryKey } from '../store/repository-key.ts';
 import type { Registry } from './repository.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { StoredManifest } from '../store/manifest-records.ts';
-import type { RepositoryKey } from '../store/repository-key.ts';
 import type { TagEvent } from '../store/tag-records.ts';
 import type { ResolvedRepository } from './repository.ts';
 

@@ -1,5 +1,5 @@
 import type { Reference, RepositoryName } from '../oci/reference.ts';
-import type { RepositoryKey } from '../store/repository-key.ts';
+import { type RepositoryKey, repositoryText } from '../oci/repository-key.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 import type { BackgroundBudget } from './background-budget.ts';
 
@@ -46,8 +46,8 @@ export function ownHost({ name }: Pick<Registry, 'name'>): string {
 }
 
 /** `registry/repository`, as shown to people and matched by policy. */
-export function imageName({ registry, repository }: ResolvedRepository): string {
-  return `${registry.name}/${repository}`;
+export function imageName(target: ResolvedRepository): string {
+  return repositoryText(keyOf(target));
 }
 
 /** The key under which a repository's content is recorded. */

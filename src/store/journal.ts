@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { RepositoryKey } from './repository-key.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 
 /** One pull to be remembered; `tag` when it was by tag. */
 export type PullRecord = RepositoryKey & {

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { RepositoryKey } from './repository-key.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 
 /** Leave to read a digest through a repository. */
 export type Link = { readonly size: number | undefined; readonly mediaType: string | undefined };

@@ -1,4 +1,4 @@
-import type { RepositoryKey } from './repository-key.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 
 /** A cached answer to a listing request, with the media type it is served as. */
 export type StoredListing = {

@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ManifestMediaType } from '../oci/media-types.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { RepositoryKey } from './repository-key.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { TagEvent } from './tag-records.ts';
 
 /** A manifest as it was received: the bytes that its digest is over, and the media type it was served with. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { RepositoryKey } from './repository-key.ts';
+import type { RepositoryKey } from '../oci/repository-key.ts';
 
 /** What a tag was last known to name. Times are milliseconds since the epoch. */
 export type TagRecord = {

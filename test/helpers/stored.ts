@@ -1,7 +1,7 @@
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import { parseRepositoryName, parseTag, type Tag } from '../../src/oci/reference.ts';
+import type { RepositoryKey } from '../../src/oci/repository-key.ts';
 import type { StoredManifest } from '../../src/store/manifest-records.ts';
-import type { RepositoryKey } from '../../src/store/repository-key.ts';
 import { digestOf } from './image.ts';
 
 /** The key of a repository that the test knows to be well named. */

@@ -4,6 +4,7 @@ import { OciError } from '../../src/oci/errors.ts';
 import { parseRoute } from '../../src/oci/route.ts';
 import { Namespaces } from '../../src/pull/namespaces.ts';
 import { imageName, type Registry } from '../../src/pull/repository.ts';
+import { mustKey } from '../helpers/stored.ts';
 import { digestText, nameComponent } from '../oci/arbitraries.ts';
 
 function registry(name: string): Registry {
@@ -162,4 +163,21 @@ test('a registry that an option names has to be configured', () => {
   expect(() => make([], 'docker.io')).toThrow('docker.io');
   expect(() => make([['a', 'quay.io']], 'ghcr.io')).toThrow('quay.io');
   expect(make([], 'ghcr.io').all()).toHaveLength(1);
+});
+
+test('a name that a person gives means the registry that it says, or none', () => {
+  const namespaces = new Namespaces([registry('ghcr.io'), registry('docker.io')], {
+    aliases: new Map([['mirror.corp', 'ghcr.io']]),
+    defaultRegistry: 'docker.io',
+  });
+  const app = mustKey('ghcr.io', 'org/app');
+  expect(namespaces.named(app)).toMatchObject({ registry: { name: 'ghcr.io' }, repository: 'org/app' });
+  for (const other of ['quay.io', 'mirror.corp', '']) {
+    expect(() => namespaces.named({ ...app, registry: other })).toThrow(
+      expect.objectContaining({
+        code: 'NAME_UNKNOWN',
+        message: `registry ${other} is not configured here: add it under "registries" in the configuration`,
+      }),
+    );
+  }
 });

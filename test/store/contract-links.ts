@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
+import type { RepositoryKey } from '../../src/oci/repository-key.ts';
 import type { Lead, LinkRecords } from '../../src/store/link-records.ts';
 import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
-import type { RepositoryKey } from '../../src/store/repository-key.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { manifest } from '../helpers/stored.ts';
 import { app, child, found, layer, namesake, other, spare, v1, v2 } from './contract-content.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
+import type { RepositoryKey } from '../../src/oci/repository-key.ts';
 import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
-import type { RepositoryKey } from '../../src/store/repository-key.ts';
 import type { TagRecords } from '../../src/store/tag-records.ts';
 import { manifest, mustKey, mustTag } from '../helpers/stored.ts';
 import { app, layer, namesake, other, v1, v2 } from './contract-content.ts';

@@ -1,56 +1,15 @@
 import type { Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
-import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { Tag } from '../../oci/reference.ts';
+import { repositoryText } from '../../oci/repository-key.ts';
+import type { TagOperations } from '../../pull/manifests/tag-operations.ts';
 import { digestOf, repositoryOf, stringsOf, taggedImagesOf, tagOf } from './input.ts';
-import {
-  type AdminOptions,
-  type AdminRepository,
-  adminRouter,
-  imageText,
-  jsonBody,
-  permit,
-} from './router.ts';
+import { type AdminOptions, adminRouter, jsonBody, permit } from './router.ts';
 
-export type { AdminOptions, AdminRepository };
+/** What an operator may do with tags. */
+export type AdminOperations = Pick<TagOperations, 'history' | 'rollback' | 'release' | 'lock'>;
 
-/** What became of a tag: upstream moved it, or it was held, set or left to upstream again here. */
-export type TagMove = {
-  readonly tag: string;
-  /** Absent where the tag was not known before. */
-  readonly old: string | undefined;
-  readonly new: string;
-  /** The upstream that said so; empty for what was done here. */
-  readonly upstream: string;
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-  readonly action: 'moved' | 'held' | 'locked' | 'rolled back' | 'released';
-};
-
-/** What a tag names now, for a lock file; `platforms` (`os/architecture[/variant]`) of an index only. */
-export type LockedTag = {
-  /** `registry/repository`. */
-  readonly image: string;
-  readonly tag: string;
-  readonly digest: string;
-  readonly platforms: Readonly<Record<string, string>> | undefined;
-};
-
-/** What an operator may do; each throws an `OciError` for what the operator must be told. */
-export type AdminOperations = {
-  /** Newest first. */
-  history(image: AdminRepository, tag: Tag | undefined, signal: AbortSignal): Promise<readonly TagMove[]>;
-  /** Serves a tag as an earlier digest that is still stored, until it is released. */
-  rollback(image: AdminRepository, tag: Tag, digest: Digest, signal: AbortSignal): Promise<void>;
-  /** Leaves a pinned tag to upstream again. */
-  release(image: AdminRepository, tag: Tag, signal: AbortSignal): Promise<void>;
-  /** Asks what the tags name now; the answer has one entry for each, in any order. */
-  lock(
-    images: readonly (AdminRepository & { readonly tag: Tag })[],
-    signal: AbortSignal,
-  ): Promise<readonly LockedTag[]>;
-};
+type TagHistory = Awaited<ReturnType<AdminOperations['history']>>;
 
 /**
  * The admin API, JSON below `/api/v1`; errors are OCI error bodies. Request bodies must be declared as JSON, which no
@@ -60,20 +19,20 @@ export function adminRoutes(deps: { operations: AdminOperations; log: Log }, opt
   const { operations, log } = deps;
   const { app, route } = adminRouter({ log }, options);
 
-  route('GET', '/history', async (c, signal) => {
+  route('GET', '/history', async (c) => {
     const query = stringsOf(c.req.query(), ['image'], ['tag']);
     const repository = repositoryOf(query.image, options);
     const tag = query.tag === undefined ? undefined : tagOf(query.tag);
     return {
       images: [repository],
       run: async () => {
-        const moves = await operations.history(repository, tag, signal);
-        return { image: imageText(repository), moves: moves.map(shownMove) };
+        const moves = await operations.history(repository, tag);
+        return { image: repositoryText(repository), moves: moves.map(shownMove) };
       },
     };
   });
 
-  route('POST', '/rollback', async (c, signal) => {
+  route('POST', '/rollback', async (c) => {
     const body = stringsOf(await jsonBody(c), ['image', 'tag', 'digest']);
     const repository = repositoryOf(body.image, options);
     const tag = tagOf(body.tag);
@@ -81,23 +40,23 @@ export function adminRoutes(deps: { operations: AdminOperations; log: Log }, opt
     return {
       images: [repository],
       run: async () => {
-        await operations.rollback(repository, tag, digest, signal);
-        log.info({ image: imageText(repository), tag, digest }, 'tag rolled back');
-        return { image: imageText(repository), tag, digest };
+        await operations.rollback(repository, tag, digest);
+        log.info({ image: repositoryText(repository), tag, digest }, 'tag rolled back');
+        return { image: repositoryText(repository), tag, digest };
       },
     };
   });
 
-  route('DELETE', '/pins', async (c, signal) => {
+  route('DELETE', '/pins', async (c) => {
     const body = stringsOf(await jsonBody(c), ['image', 'tag']);
     const repository = repositoryOf(body.image, options);
     const tag = tagOf(body.tag);
     return {
       images: [repository],
       run: async () => {
-        await operations.release(repository, tag, signal);
-        log.info({ image: imageText(repository), tag }, 'tag released');
-        return { image: imageText(repository), tag };
+        await operations.release(repository, tag);
+        log.info({ image: repositoryText(repository), tag }, 'tag released');
+        return { image: repositoryText(repository), tag };
       },
     };
   });
@@ -114,6 +73,6 @@ export function adminRoutes(deps: { operations: AdminOperations; log: Log }, opt
   return app;
 }
 
-function shownMove({ at, tag, old, new: to, upstream, action }: TagMove): object {
+function shownMove({ at, tag, old, new: to, upstream, action }: TagHistory[number]): object {
   return { at: new Date(at).toISOString(), tag, old, new: to, upstream, action };
 }

@@ -2,6 +2,7 @@ import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type ImageName, parseImageName } from '../../oci/image-name.ts';
 import { parseTag, type Tag } from '../../oci/reference.ts';
+import { imageText } from '../../oci/repository-key.ts';
 
 /** How image names in admin requests are read. */
 export type NameOptions = {
@@ -47,9 +48,7 @@ export function taggedImagesOf(
   if (!Array.isArray(images) || images.length === 0) throw invalid('images must be a list of names');
   if (images.length > mostImages) throw invalid(`images may name at most ${mostImages}`);
   const named = images.map((text: unknown) => taggedImage(text, options));
-  return [
-    ...new Map(named.map((name) => [`${name.registry}/${name.repository}:${name.tag}`, name])).values(),
-  ];
+  return [...new Map(named.map((name) => [imageText(name, { kind: 'tag', tag: name.tag }), name])).values()];
 }
 
 /**

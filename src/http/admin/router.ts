@@ -2,14 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Context, Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { RepositoryName } from '../../oci/reference.ts';
+import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import { beginExchange, type Exchange } from '../exchange.ts';
 import { errorResponse } from '../respond.ts';
 import { invalid, type NameOptions } from './input.ts';
 import { ndjsonResponse } from './ndjson.ts';
-
-/** A repository of a registry; whether that registry is configured is for the operation to say. */
-export type AdminRepository = { readonly registry: string; readonly repository: RepositoryName };
 
 /** How names are read, and who may ask. */
 export type AdminOptions = NameOptions & {
@@ -25,7 +22,7 @@ export type AdminOptions = NameOptions & {
  * A request that was read: which images it is about (none: the server as a whole), and how it is done. What `stream`
  * gives is sent line by line.
  */
-export type AdminTask = { readonly images: readonly AdminRepository[] } & (
+export type AdminTask = { readonly images: readonly RepositoryKey[] } & (
   | { readonly run: () => Promise<object> }
   | { readonly stream: () => AsyncIterable<object> }
 );
@@ -60,7 +57,7 @@ export function adminRouter({ log }: { log: Log }, options: AdminOptions): Admin
     route: (method, path, read) => {
       app.on(method, `/api/v1${path}`, async (c) => {
         const task = await read(c, c.req.raw.signal);
-        const images = new Set(task.images.map(imageText));
+        const images = new Set(task.images.map(repositoryText));
         for (const image of images) await permit(c, image, options);
         if (images.size === 0) await permit(c, undefined, options);
         if ('run' in task) return c.json(await task.run());
@@ -109,11 +106,6 @@ export async function jsonBody(c: Context): Promise<unknown> {
   } catch (cause) {
     throw invalid('the request body is not JSON', cause);
   }
-}
-
-/** `registry/repository`. */
-export function imageText({ registry, repository }: AdminRepository): string {
-  return `${registry}/${repository}`;
 }
 
 function exchangeOf(c: Context): Exchange {

@@ -2,11 +2,12 @@ import type { Hono } from 'hono';
 import { eventStream } from '../../lib/event-stream.ts';
 import type { Log } from '../../lib/log.ts';
 import { OciError } from '../../oci/errors.ts';
+import { repositoryText } from '../../oci/repository-key.ts';
 import { imageName } from '../../pull/repository.ts';
 import type { Sync, SyncDemandEvent, SyncRunRecorded, SyncStatus } from '../../transfer/sync/sync-entries.ts';
 import type { SyncEntry } from '../../transfer/sync/sync-entry.ts';
 import { invalid, objectOf, repositoryOf } from './input.ts';
-import { type AdminOptions, adminRouter, imageText, jsonBody } from './router.ts';
+import { type AdminOptions, adminRouter, jsonBody } from './router.ts';
 
 /** Images that one request may name. */
 const mostImages = 1_000;
@@ -27,7 +28,7 @@ export function syncRoutes({ sync, log }: { sync: Sync; log: Log }, options: Adm
   route('POST', '/sync', async (c, signal) => {
     const { images } = objectOf(await jsonBody(c), ['images']);
     const named = images === undefined ? undefined : repositoriesOf(images, options);
-    const entries = named?.flatMap((name) => entriesOf(sync, imageText(name))) ?? sync.entries;
+    const entries = named?.flatMap((name) => entriesOf(sync, repositoryText(name))) ?? sync.entries;
     if (entries.length === 0) {
       throw new OciError('NAME_UNKNOWN', 'nothing to sync: the configuration has no entries under "sync"');
     }
@@ -50,7 +51,7 @@ function repositoriesOf(images: unknown, options: AdminOptions) {
     if (typeof text !== 'string') throw invalid('images must be a list of names');
     return repositoryOf(text, options);
   });
-  return [...new Map(names.map((name) => [imageText(name), name])).values()];
+  return [...new Map(names.map((name) => [repositoryText(name), name])).values()];
 }
 
 function entriesOf(sync: Sync, image: string): readonly SyncEntry[] {

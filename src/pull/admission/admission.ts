@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isDerivedTag, subjectOfTag, type Tag } from '../../oci/reference.ts';
+import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 import { freely, type TagTerms } from '../manifests/tag-terms.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { DeniedContent } from './denied-content.ts';
@@ -123,8 +123,8 @@ export class Admission {
   }
 
   /** Forgets what was decided about a repository's digests: something else is known to lead to them. */
-  changed({ registry, repository }: RepositoryKey): void {
-    this.#decided.delete(`${registry}/${repository}`);
+  changed(key: RepositoryKey): void {
+    this.#decided.delete(repositoryText(key));
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { isDerivedTag, subjectOfTag } from '../../oci/reference.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 
 /** A way to a digest: the tag where it begins, if one does, and the digests on it that rules may speak of. */
 export type Way = { readonly tag: string | undefined; readonly via: readonly Digest[] };

@@ -1,8 +1,8 @@
 import type { Digest } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 import type { ReferrersAnswer } from './pages.ts';
 
 /**

@@ -1,4 +1,5 @@
 import type { Log } from '../../lib/log.ts';
+import { repositoryText } from '../../oci/repository-key.ts';
 import type { Journal, PullRecord } from '../../store/journal.ts';
 
 /** Notes that are kept for another try when they cannot be written. */
@@ -23,7 +24,7 @@ export class PullTimes {
 
   /** Notes one pull. */
   note(pull: PullRecord): void {
-    this.#notes.set(`${pull.registry}/${pull.repository} ${pull.tag ?? ''} ${pull.digest}`, pull);
+    this.#notes.set(`${repositoryText(pull)} ${pull.tag ?? ''} ${pull.digest}`, pull);
   }
 
   /**

@@ -5,9 +5,9 @@ import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } 
 import { IntegrityError } from '../../oci/errors.ts';
 import { type Descriptor, parseManifest, platformText } from '../../oci/manifest.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import type { ChildLink, FoundBy, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
 import { tagLeadingTo } from '../offline.ts';
 import type { PullFact } from '../pull-facts.ts';
@@ -147,8 +147,8 @@ export class ManifestStore {
   }
 }
 
-function nameOf({ registry, repository }: RepositoryKey, reference: string): string {
-  return `${registry}/${repository} ${reference}`;
+function nameOf(key: RepositoryKey, reference: string): string {
+  return `${repositoryText(key)} ${reference}`;
 }
 
 function refusedName(refused: readonly Digest[], bytes: Buffer): Digest | undefined {

@@ -2,16 +2,14 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest, platformText } from '../../oci/manifest.ts';
-import type { RepositoryName, Tag } from '../../oci/reference.ts';
+import type { Tag } from '../../oci/reference.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { TagEvent } from '../../store/tag-records.ts';
 import type { Namespaces } from '../namespaces.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { PullManifests } from './manifests.ts';
 import type { ManifestStore } from './store.ts';
-
-/** A repository by name. */
-export type NamedRepository = { readonly registry: string; readonly repository: RepositoryName };
 
 /** What a tag names now. */
 export type TagNow = {
@@ -44,14 +42,14 @@ export class TagOperations {
   }
 
   /** What became of a repository's tags, or of one, newest first. */
-  async history(image: NamedRepository, tag: Tag | undefined): Promise<readonly TagEvent[]> {
-    return this.#deps.metadata.tags.history(keyOf(this.#find(image)), tag);
+  async history(image: RepositoryKey, tag: Tag | undefined): Promise<readonly TagEvent[]> {
+    return this.#deps.metadata.tags.history(keyOf(this.#deps.namespaces.named(image)), tag);
   }
 
   /** Serves a tag as an earlier digest that is still stored, until it is released. */
-  async rollback(image: NamedRepository, tag: Tag, digest: Digest): Promise<void> {
+  async rollback(image: RepositoryKey, tag: Tag, digest: Digest): Promise<void> {
     const { store, clock } = this.#deps;
-    const target = this.#find(image);
+    const target = this.#deps.namespaces.named(image);
     const done = await store.setTag(keyOf(target), tag, { digest, action: 'rolled back', at: clock.now() });
     if (done) return;
     throw new OciError(
@@ -61,20 +59,21 @@ export class TagOperations {
   }
 
   /** Leaves a tag that was rolled back to upstream again. */
-  async release(image: NamedRepository, tag: Tag): Promise<void> {
+  async release(image: RepositoryKey, tag: Tag): Promise<void> {
     const { store, clock } = this.#deps;
-    const target = this.#find(image);
+    const target = this.#deps.namespaces.named(image);
     if (await store.releaseTag(keyOf(target), tag, clock.now())) return;
     throw new OciError('MANIFEST_UNKNOWN', `${imageName(target)}:${tag} was not rolled back`);
   }
 
   /** What tags name upstream now, whatever they are served as here. */
   async lock(
-    images: readonly (NamedRepository & { readonly tag: Tag })[],
+    images: readonly (RepositoryKey & { readonly tag: Tag })[],
     signal: AbortSignal,
   ): Promise<readonly TagNow[]> {
     const all: TagNow[] = [];
-    for (const image of images) all.push(await this.#now(this.#find(image), image.tag, signal));
+    for (const image of images)
+      all.push(await this.#now(this.#deps.namespaces.named(image), image.tag, signal));
     return all;
   }
 
@@ -89,11 +88,5 @@ export class TagOperations {
       return [[platformText(platform), child] as const];
     });
     return { image: imageName(target), tag, digest, platforms: Object.fromEntries(named) };
-  }
-
-  #find({ registry, repository }: NamedRepository): ResolvedRepository {
-    const found = this.#deps.namespaces.all().find(({ name }) => name === registry);
-    if (found !== undefined) return { registry: found, repository };
-    throw new OciError('NAME_UNKNOWN', `registry ${registry} is not configured here`);
   }
 }

@@ -1,8 +1,8 @@
 import type { Database } from 'better-sqlite3';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { Lead, Link, LinkRecords } from '../link-records.ts';
-import type { RepositoryKey } from '../repository-key.ts';
 import type { Statements } from './statements.ts';
 import { repositoryId } from './tag-rows.ts';
 

@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { ListingRecords, StoredListing } from '../listing-records.ts';
-import type { RepositoryKey } from '../repository-key.ts';
 import type { Statements } from './statements.ts';
 import { repositoryId } from './tag-rows.ts';
 

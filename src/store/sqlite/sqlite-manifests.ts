@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Digest } from '../../oci/digest.ts';
 import type { ManifestMediaType } from '../../oci/media-types.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type {
   ChildLink,
   FoundBy,
@@ -9,7 +10,6 @@ import type {
   ManifestRecords,
   StoredManifest,
 } from '../manifest-records.ts';
-import type { RepositoryKey } from '../repository-key.ts';
 import type { TagEvent } from '../tag-records.ts';
 import { type Statements, timesOf } from './statements.ts';
 import { repositoryId, stepTag } from './tag-rows.ts';

@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { RepositoryKey } from '../repository-key.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { TagEvent, TagRecord, TagRecords, TagSighting } from '../tag-records.ts';
 import type { TagStep } from '../tag-state.ts';
 import type { Statements } from './statements.ts';

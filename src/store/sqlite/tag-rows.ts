@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { RepositoryKey } from '../repository-key.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import type { TagEvent, TagRecord } from '../tag-records.ts';
 import { nextTag, type TagStep } from '../tag-state.ts';
 import type { Statements } from './statements.ts';

@@ -1,9 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
 import { isIndexMediaType, isManifestMediaType, type ManifestMediaType } from '../../oci/media-types.ts';
 import { derivedTags, type Tag } from '../../oci/reference.ts';
+import type { RepositoryKey } from '../../oci/repository-key.ts';
 import { keyOf } from '../../pull/repository.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 import {
   type BundleBlob,
   type BundleContents,

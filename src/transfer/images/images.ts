@@ -1,16 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
-import { OciError } from '../../oci/errors.ts';
+import type { ImageName } from '../../oci/image-name.ts';
 import { platformText } from '../../oci/manifest.ts';
 import { isPlatform } from '../../oci/platform.ts';
-import {
-  derivedTags,
-  isDerivedTag,
-  parseTag,
-  type Reference,
-  type RepositoryName,
-  referenceText,
-  type Tag,
-} from '../../oci/reference.ts';
+import { derivedTags, isDerivedTag, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
+import { imageText } from '../../oci/repository-key.ts';
 import type { Namespaces } from '../../pull/namespaces.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../../pull/repository.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
@@ -20,14 +13,6 @@ import { ImageWalk } from './walk.ts';
 
 /** One image of a known registry. */
 export type ImageTarget = { readonly target: ResolvedRepository; readonly reference: Reference };
-
-/** An image as a user names it; without a tag and a digest its tag is `latest`. */
-export type NamedImage = {
-  readonly registry: string;
-  readonly repository: RepositoryName;
-  readonly tag: Tag | undefined;
-  readonly digest: Digest | undefined;
-};
 
 /** What is stored of an image. */
 export type ImageState = {
@@ -68,20 +53,11 @@ export class Images {
   }
 
   /**
-   * The image that a name means; a digest goes before a tag.
+   * The image that a name means.
    * @throws OciError `NAME_UNKNOWN` for a registry that is not configured
    */
-  find({ registry, repository, tag, digest }: NamedImage): ImageTarget {
-    const found = this.#deps.namespaces.all().find(({ name }) => name === registry);
-    if (found === undefined) {
-      throw new OciError(
-        'NAME_UNKNOWN',
-        `registry ${registry} is not configured here: add it under "registries" in the configuration`,
-      );
-    }
-    const target = { registry: found, repository };
-    if (digest !== undefined) return { target, reference: { kind: 'digest', digest } };
-    return { target, reference: { kind: 'tag', tag: tag ?? ('latest' as Tag) } };
+  find(name: ImageName): ImageTarget {
+    return { target: this.#deps.namespaces.named(name), reference: referenceOf(name) };
   }
 
   /**
@@ -179,10 +155,15 @@ export class Images {
   }
 }
 
+/** What a name refers to: its digest, else its tag, else the tag `latest`. */
+export function referenceOf({ tag, digest }: Pick<ImageName, 'tag' | 'digest'>): Reference {
+  if (digest !== undefined) return { kind: 'digest', digest };
+  return { kind: 'tag', tag: tag ?? ('latest' as Tag) };
+}
+
 /** `registry/repository:tag` or `registry/repository@digest`. */
 export function imageTitle({ target, reference }: ImageTarget): string {
-  const mark = reference.kind === 'tag' ? ':' : '@';
-  return `${imageName(target)}${mark}${referenceText(reference)}`;
+  return imageText(keyOf(target), reference);
 }
 
 function platformOf(config: Buffer): string | undefined {

@@ -2,8 +2,8 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type Descriptor, type ParsedManifest, parseManifest, platformText } from '../../oci/manifest.ts';
 import { isManifestMediaType } from '../../oci/media-types.ts';
+import { imageText, type RepositoryKey } from '../../oci/repository-key.ts';
 import type { ChildLink, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import type { Nameless, Root } from './roots.ts';
 
@@ -69,7 +69,7 @@ export class ImportGraph {
     mediaType: string | undefined,
     depth: number,
   ): Promise<ImportedManifest | undefined> {
-    const name = `${key.registry}/${key.repository}@${digest}`;
+    const name = imageText(key, { kind: 'digest', digest });
     const known = this.#seen.get(name);
     if (known !== undefined) return known;
     const bytes = await this.#source.manifest(digest);

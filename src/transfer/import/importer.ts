@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { ImageName } from '../../oci/image-name.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
+import { repositoryText } from '../../oci/repository-key.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
 import type { ImportStaging, Staging } from '../../store/disk/import-staging.ts';
 import type { ImportedManifest, ManifestRecords } from '../../store/manifest-records.ts';
@@ -186,7 +187,7 @@ export class Importer {
   async #named(roots: readonly Root[], made: ReadonlySet<Digest>): Promise<readonly ImportedImage[]> {
     const named = new Map<string, ImportedImage>();
     for (const { key, tag, digest, referrer } of roots) {
-      const image = nameOfImage({ image: `${key.registry}/${key.repository}`, tag, digest });
+      const image = nameOfImage({ image: repositoryText(key), tag, digest });
       const record = tag && (await this.#deps.metadata.tags.get(key, tag));
       const before = record?.digest === digest ? undefined : record?.digest;
       const held = before !== undefined && record?.pinned === true;

@@ -1,7 +1,7 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { type ImageName, parseImageName } from '../../oci/image-name.ts';
 import { parseTag, type Tag } from '../../oci/reference.ts';
-import type { RepositoryKey } from '../../store/repository-key.ts';
+import { imageText, type RepositoryKey } from '../../oci/repository-key.ts';
 import { type BundleContents, splitImage } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 
@@ -136,7 +136,7 @@ function refuseContradictions(roots: readonly Root[]): void {
   const seen = new Map<string, Digest>();
   for (const { key, tag, digest } of roots) {
     if (tag === undefined) continue;
-    const name = `${key.registry}/${key.repository}:${tag}`;
+    const name = imageText(key, { kind: 'tag', tag });
     if ((seen.get(name) ?? digest) !== digest) {
       throw new BundleError('BUNDLE_UNSUPPORTED', `the archive has two different images called ${name}`);
     }

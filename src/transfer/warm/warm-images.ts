@@ -1,6 +1,8 @@
 import { eachAtOnce, Turns } from '../../lib/turns.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { ImageTarget, NamedImage } from '../images/images.ts';
+import type { ImageName } from '../../oci/image-name.ts';
+import { imageText } from '../../oci/repository-key.ts';
+import { type ImageTarget, referenceOf } from '../images/images.ts';
 import type { WarmEvent, WarmResult, WarmSummary } from './warm-events.ts';
 import type { WarmDeps, WarmOptions } from './warm-image.ts';
 import { WarmImage } from './warm-image.ts';
@@ -41,7 +43,7 @@ export class Warm {
    * {@link Warm.run} does.
    */
   async all(
-    images: readonly NamedImage[],
+    images: readonly ImageName[],
     options: WarmOptions,
     onEvent: (event: WarmEvent) => void,
     signal: AbortSignal,
@@ -59,15 +61,14 @@ export class Warm {
     return sums;
   }
 
-  #find(name: NamedImage): ImageTarget | WarmResult {
+  #find(name: ImageName): ImageTarget | WarmResult {
     try {
       const { target, reference } = this.#deps.images.find(name);
       return { target: { ...target, registry: { ...target.registry, tagTtl: 0 } }, reference };
     } catch (error) {
       if (!(error instanceof OciError)) throw error;
-      const { registry, repository, tag, digest } = name;
       return {
-        image: `${registry}/${repository}${digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`}`,
+        image: imageText(name, referenceOf(name)),
         result: 'failed',
         digest: undefined,
         before: undefined,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { AdminOptions } from '../../../src/http/admin/admin.ts';
+import type { AdminOptions } from '../../../src/http/admin/router.ts';
 import { transferRoutes } from '../../../src/http/admin/transfer-routes.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import { makeImage, makeIndex } from '../../helpers/image.ts';

@@ -1,7 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
-import { parseImageName } from '../../../src/oci/image-name.ts';
+import { type ImageName, parseImageName } from '../../../src/oci/image-name.ts';
 import { type PolicyRule, PolicyRules } from '../../../src/policy/rules.ts';
 import { Admission } from '../../../src/pull/admission/admission.ts';
 import { PullListings } from '../../../src/pull/listings/listings.ts';
@@ -10,7 +10,7 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
 import { Status } from '../../../src/transfer/images/image-status.ts';
-import { Images, type NamedImage } from '../../../src/transfer/images/images.ts';
+import { Images } from '../../../src/transfer/images/images.ts';
 import { Scrub } from '../../../src/transfer/images/scrub.ts';
 import type { WarmEvent } from '../../../src/transfer/warm/warm-events.ts';
 import type { WarmOptions } from '../../../src/transfer/warm/warm-image.ts';
@@ -98,7 +98,7 @@ export async function warmScene(options: Options = {}) {
 }
 
 /** An image name that the test knows to be well formed. */
-export function named(text: string): NamedImage {
+export function named(text: string): ImageName {
   const name = parseImageName(text, 'ghcr.io');
   if (name === undefined) throw new Error(`not an image: ${text}`);
   return name;
