@@ -1,25 +1,17 @@
-import { openApi } from './app/api.ts';
-import { type Core, openCore, type Surroundings } from './app/core.ts';
-import { openDoors } from './app/doors.ts';
+import { showSite } from './app/gauges.ts';
+import { type Ground, openGround, type Surroundings } from './app/ground.ts';
 import { Lifetime, type OnClose } from './app/lifetime.ts';
-import { openSync, startSyncSchedule } from './app/open-sync.ts';
+import { controlRoutes, listenerRoutes } from './app/routes.ts';
+import { openSite, type Site } from './app/site.ts';
 import type { Config, PolicyRuleConfig } from './config/config.ts';
-import { tokenRoutes } from './http/access/token-route.ts';
-import { adminRoutes } from './http/admin/admin.ts';
-import { bundleRoutes } from './http/admin/bundle-routes.ts';
-import { type AdminOptions, joinRoutes } from './http/admin/router.ts';
-import { syncRoutes } from './http/admin/sync-routes.ts';
-import { transferRoutes } from './http/admin/transfer-routes.ts';
 import { ControlServer } from './http/server/control-server.ts';
 import { requestObserver } from './http/server/observe.ts';
-import { operationsRoutes } from './http/server/operations.ts';
 import { HttpServer } from './http/server/server.ts';
-import { type Clock, systemClock } from './lib/clock.ts';
-import { type Log, silentLog } from './lib/log.ts';
+import { systemClock } from './lib/clock.ts';
+import { silentLog } from './lib/log.ts';
 import { version } from './lib/version.ts';
 import { PolicyRules } from './policy/rules.ts';
 import { SocketFile } from './store/disk/socket-file.ts';
-import type { Sync } from './transfer/sync/sync-entries.ts';
 
 export { hashPassword } from './policy/bcrypt-hash.ts';
 
@@ -54,12 +46,12 @@ export type Admin = {
 };
 
 /** What stands in for the system's own, in tests. */
-type Overrides = { log?: Log; clock?: Clock; random?: () => number };
+type Overrides = Partial<Surroundings>;
 
 /** Builds the server that `config` describes. Nothing is opened before `start`. */
 export async function createEntrepot(config: Config, overrides: Overrides = {}): Promise<Entrepot> {
   const around = surroundings(overrides);
-  const lifetime = new Lifetime({ log: around.log }, config.server);
+  const lifetime = new Lifetime(around, config.server);
   let server: HttpServer | undefined;
   return {
     start: async () => {
@@ -68,7 +60,7 @@ export async function createEntrepot(config: Config, overrides: Overrides = {}):
         server = opened.server;
         return opened.address;
       } catch (error) {
-        return await lifetime.closeAfter(error);
+        return lifetime.closeAfter(error);
       }
     },
     retire: async (signal) => server?.retire(signal),
@@ -82,11 +74,10 @@ export async function createEntrepot(config: Config, overrides: Overrides = {}):
  */
 export async function openAdmin(config: Config, overrides: Overrides = {}): Promise<Admin> {
   const around = surroundings(overrides);
-  const lifetime = new Lifetime({ log: around.log }, config.server);
+  const lifetime = new Lifetime(around, config.server);
   try {
-    const core = await openCore(config, around, lifetime.onClose);
-    const sync = openSync(config, core, around, lifetime.onClose);
-    const routes = admin({ ...core, sync }, around.log, namesOf(config));
+    const { ground, site } = await openBoth(config, around, lifetime.onClose);
+    const routes = controlRoutes(ground, site);
     return { fetch: async (request) => routes.fetch(request), close: () => lifetime.close() };
   } catch (error) {
     return lifetime.closeAfter(error);
@@ -99,64 +90,44 @@ async function open(
   onClose: OnClose,
 ): Promise<{ server: HttpServer; address: { host: string; port: number } }> {
   const { log } = around;
-  const core = await openCore(config, around, onClose);
-  const { metrics, facts, layout } = core;
+  const { ground, site } = await openBoth(config, around, onClose);
+  const { metrics, facts, layout } = ground;
   const observe = requestObserver({ log, metrics });
   facts.on('request-ended', ({ exchange, ms }) => observe(exchange, ms));
-  const doors = await openDoors(config, core, around, onClose);
-  const { gatekeeper } = doors;
-  const operations = operationsRoutes({
-    notReady: () => (server.draining ? 'draining' : undefined),
-    metrics: () => metrics.render(),
-  });
-  operations.route('/', tokenRoutes({ ...doors, log }));
-  const sync = openSync(config, core, around, onClose);
-  const guarded = admin({ ...core, sync }, log, {
-    ...namesOf(config),
-    authorize: (exchange, image) => gatekeeper.admin(exchange, image),
-  });
-  operations.route('/', guarded);
-
+  showSite(metrics, () => site);
+  const served = {
+    registry: site.api,
+    operations: listenerRoutes(ground, site, () => (server.draining ? 'draining' : undefined)),
+    control: controlRoutes(ground, site),
+  };
   const server: HttpServer = new HttpServer(
-    {
-      registry: openApi(config, core, gatekeeper, around, onClose),
-      operations,
-      log,
-      facts,
-    },
+    { current: () => served, log, facts },
     { ...config.server, tls: config.tls },
   );
   const control = new ControlServer(
-    {
-      routes: admin({ ...core, sync }, log, namesOf(config)),
-      file: new SocketFile(layout.control),
-      log,
-    },
+    { current: () => served, file: new SocketFile(layout.control), log },
     config.server,
   );
   onClose(() => control.close());
   await control.start();
   onClose(() => server.close());
   const address = await server.start(config.listen);
-  await startSyncSchedule(config, sync, around, onClose);
+  await site.begin();
   if (config.offline) log.info({}, 'offline: no upstream is asked');
   log.info({ ...address, version, storage: config.storage.path }, 'listening');
   return { server, address };
 }
 
-/** All of the admin API. */
-function admin(
-  core: Core & { readonly sync: Sync },
-  log: Log,
-  options: AdminOptions,
-): ReturnType<typeof joinRoutes> {
-  return joinRoutes(
-    transferRoutes({ ...core, log }, options),
-    bundleRoutes({ ...core, log }, options),
-    syncRoutes({ sync: core.sync, log }, options),
-    // It answers every other path, so it comes last.
-    adminRoutes({ operations: core.tags, log }, options),
-  );
+async function openBoth(
+  config: Config,
+  around: Surroundings,
+  onClose: OnClose,
+): Promise<{ ground: Ground; site: Site }> {
+  const options = { storage: config.storage.path, connections: config.limits.connections };
+  const ground = await openGround(around, options, onClose);
+  const site = await openSite(config, ground);
+  onClose(() => site.close());
+  return { ground, site };
 }
 
 function surroundings({
@@ -165,11 +136,4 @@ function surroundings({
   random = Math.random,
 }: Overrides): Surroundings {
   return { log, clock, random };
-}
-
-function namesOf({ defaultRegistry, registries }: Config): {
-  defaultRegistry: string;
-  registries: readonly string[];
-} {
-  return { defaultRegistry, registries: Object.keys(registries) };
 }

@@ -20,6 +20,15 @@ export function countFacts(facts: Facts<ServerFact>, metrics: Metrics): void {
     if (report.result === 'stored') stored({}, report.bytes);
   });
 
+  const asked = metrics.seconds('entrepot_upstream_seconds', 'Upstream requests, by how they ended.', [
+    'upstream',
+    'op',
+    'outcome',
+  ]);
+  facts.on('upstream-answered', ({ upstream, op, outcome, ms }) => {
+    asked({ upstream, op, outcome }, ms / 1000);
+  });
+
   const distrusted = counter('entrepot_distrusted_total', 'Blobs that an upstream sent wrong.', ['upstream']);
   facts.on('upstream-distrusted', ({ upstream }) => distrusted({ upstream }));
 

@@ -10,9 +10,8 @@ import { Tokens } from '../policy/tokens.ts';
 import { askAboutLogin } from '../pull/asking/ask-login.ts';
 import { type MayPull, Passthrough } from '../pull/asking/client-logins.ts';
 import { keyOf, type ResolvedRepository } from '../pull/repository.ts';
-import { readOrMakeSecret } from '../store/disk/secret-file.ts';
 import type { Metadata } from '../store/metadata.ts';
-import type { Core, Surroundings } from './core.ts';
+import type { Ground } from './ground.ts';
 import type { OnClose } from './lifetime.ts';
 
 /** Who gets in, and how they prove who they are. */
@@ -23,14 +22,10 @@ export type Doors = {
   readonly tokens: Tokens;
 };
 
-/** Bytes of the key that tokens are signed with. */
-const tokenKeyLength = 32;
-
 /** Builds what decides about users. */
 export async function openDoors(
   config: Config,
-  { facts, layout, metadata }: Core,
-  { log, clock }: Surroundings,
+  { facts, metadata, log, clock, tokenKey: key }: Ground,
   onClose: OnClose,
 ): Promise<Doors> {
   const { access: wanted } = config;
@@ -52,7 +47,6 @@ export async function openDoors(
     users: new Map(users.map(([name, { grants }]): [string, readonly Grant[]] => [name, grants])),
     others: wanted.htpasswdGrants,
   });
-  const key = await readOrMakeSecret(layout.tokenKey, tokenKeyLength);
   const tokens = new Tokens({ clock }, { key });
   const authenticator = new Authenticator({ passwords, tokens }, { passthrough: wanted.passthrough });
   const mayPull: MayPull = async (target, authorization, reference, signal) => {

@@ -6,8 +6,10 @@ import type { Registry } from '../pull/repository.ts';
 import { SyncSchedule } from '../transfer/sync/schedule.ts';
 import { Sync } from '../transfer/sync/sync-entries.ts';
 import type { SyncEntry } from '../transfer/sync/sync-entry.ts';
-import type { Core, Surroundings } from './core.ts';
+import type { Warm } from '../transfer/warm/warm-images.ts';
+import type { Ground } from './ground.ts';
 import type { OnClose } from './lifetime.ts';
+import type { Pulling } from './pulling.ts';
 
 /** Most downloads that are begun ahead of those that clients ask for. */
 const mostPrefetched = 16;
@@ -15,8 +17,8 @@ const mostPrefetched = 16;
 /** Builds what keeps the images of a configuration up to date; nothing runs before it is asked to. */
 export function openSync(
   config: Config,
-  { metrics, facts, metadata, registries, listings, admission, warm }: Core,
-  { log, clock }: Surroundings,
+  { registries, listings, admission, warm }: Pulling & { readonly warm: Warm },
+  { facts, metadata, log, clock }: Ground,
   onClose: OnClose,
 ): Sync {
   const sync = new Sync(
@@ -33,7 +35,6 @@ export function openSync(
     { entries: config.sync.map((entry) => syncEntry(entry, config, registries)) },
   );
   onClose(() => sync.close());
-  metrics.gauge('entrepot_sync_active', 'Runs of scheduled images under way.', () => sync.active);
   return sync;
 }
 
@@ -41,7 +42,7 @@ export function openSync(
 export async function startSyncSchedule(
   { offline }: Config,
   sync: Sync,
-  { log, clock, random }: Surroundings,
+  { log, clock, random }: Ground,
   onClose: OnClose,
 ): Promise<void> {
   if (sync.entries.length === 0) return;
@@ -55,17 +56,22 @@ export async function startSyncSchedule(
 }
 
 /** Lets the layers of each manifest that is served be fetched ahead, unless that is switched off. */
-export function openPrefetch(
+export function fetchAhead(
   { prefetch, offline, limits }: Config,
-  { facts, blobs }: Core,
-  { log, clock }: Surroundings,
+  { registries, blobs }: Pulling,
+  { facts, log, clock }: Ground,
   onClose: OnClose,
 ): void {
   if (!prefetch || offline) return;
   const most = Math.min(mostPrefetched, Math.floor(limits.connections / 4));
   const made = new Prefetch({ blobs, clock, log, facts }, { most });
-  facts.on('manifest-served', ({ target, manifest }) => made.served(target, manifest));
   onClose(() => made.close());
+  const own = new Set(registries);
+  onClose(
+    facts.on('manifest-served', ({ target, manifest }) => {
+      if (own.has(target.registry)) made.served(target, manifest);
+    }),
+  );
 }
 
 function syncEntry(

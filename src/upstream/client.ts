@@ -29,12 +29,13 @@ import type { WireRequest } from './wire/messages.ts';
 /**
  * What a client works with. `observe` is told of each operation (an `UpstreamOp`, token requests included), how it
  * came out (the result's kind, or `aborted`), and how many milliseconds it took. `health` is told how requests
- * went; without it the client has one of its own. `lookup` is the system's name lookup unless given.
+ * went. `lookup` is the system's name lookup unless given.
  */
 export type UpstreamDeps = {
   readonly log: Log;
   readonly clock: Clock;
-  readonly health?: UpstreamHealth;
+  /** The health of an upstream of this name; a client without has a health of its own. */
+  readonly health?: (name: string) => UpstreamHealth;
   readonly lookup?: LookupFunction;
   observe(op: string, outcome: string, ms: number): void;
 };
@@ -55,6 +56,8 @@ export class UpstreamClient {
   readonly maxConnections: number;
   /** Bytes a second below which a connection counts as stalled. */
   readonly minSpeed: number;
+  /** The memories of the bandwidth budgets that its connections for blobs keep. */
+  readonly bandwidths: readonly SharedArrayBuffer[];
   /** How it does, by the requests of this client and what callers add. */
   readonly health: UpstreamHealth;
   readonly #options: UpstreamOptions;
@@ -78,7 +81,8 @@ export class UpstreamClient {
     this.tags = options.tags;
     this.maxConnections = options.maxConnections ?? 1;
     this.minSpeed = options.minSpeed ?? 0;
-    this.health = deps.health ?? new UpstreamHealth({ clock, random: Math.random });
+    this.bandwidths = options.bandwidths ?? [];
+    this.health = deps.health?.(this.name) ?? new UpstreamHealth({ clock, random: Math.random });
     this.#options = options;
     const { name, health } = this;
     const { trustedRealms = [] } = options;

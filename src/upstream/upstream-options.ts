@@ -18,6 +18,8 @@ export type UpstreamOptions = CredentialOptions & {
   readonly maxConnections?: number;
   /** Bytes a second below which a connection counts as stalled; 0 unless given. */
   readonly minSpeed?: number;
+  /** The memories of the bandwidth budgets that its connections for blobs keep together; none unless given. */
+  readonly bandwidths?: readonly SharedArrayBuffer[];
   readonly proxy?: ProxyOptions;
   readonly userAgent: string;
   /**

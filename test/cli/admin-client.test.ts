@@ -49,7 +49,7 @@ type Scene = Omit<ReturnType<typeof scriptedRoutes>, 'routes'> & { client: Admin
 async function overSocket(): Promise<Scene> {
   const { routes, ...gates } = scriptedRoutes();
   const path = join(await temporaryDirectory(), 'control.sock');
-  const deps = { routes, file: new SocketFile(path), log: silentLog };
+  const deps = { current: () => ({ control: routes }), file: new SocketFile(path), log: silentLog };
   const server = new ControlServer(deps, { drainTimeout: 1_000 });
   onTestFinished(() => server.close());
   await server.start();

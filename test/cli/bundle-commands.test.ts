@@ -56,7 +56,10 @@ async function serve(folder: string): Promise<Site> {
     { defaultRegistry: 'docker.io', registries: ['docker.io', 'ghcr.io'] },
   );
   const file = new SocketFile(path.join(folder, 'storage/control.sock'));
-  const server = new ControlServer({ routes, file, log: silentLog }, { drainTimeout: 1_000 });
+  const server = new ControlServer(
+    { current: () => ({ control: routes }), file, log: silentLog },
+    { drainTimeout: 1_000 },
+  );
   onTestFinished(() => server.close());
   await server.start();
   return site;

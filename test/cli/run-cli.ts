@@ -94,7 +94,10 @@ export async function commandScene(options: { listening?: boolean } = {}) {
   const names = { defaultRegistry: 'docker.io', registries: ['docker.io', 'ghcr.io'] };
   const routes = adminRoutes({ operations, log: silentLog }, names);
   const file = new SocketFile(join(folder, 'control.sock'));
-  const server = new ControlServer({ routes, file, log: silentLog }, { drainTimeout: 1_000 });
+  const server = new ControlServer(
+    { current: () => ({ control: routes }), file, log: silentLog },
+    { drainTimeout: 1_000 },
+  );
   onTestFinished(() => server.close());
   if (options.listening !== false) await server.start();
   const run = (args: readonly string[], stdin = '') => runCli(args, { cwd: folder, stdin });

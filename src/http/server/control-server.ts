@@ -30,14 +30,24 @@ export class ControlServer {
   readonly #server: Server;
 
   /** @param options.drainTimeout milliseconds that requests under way get to end when the server closes */
-  constructor(deps: { routes: Hono; file: ControlFile; log: Log }, options: { drainTimeout: number }) {
+  constructor(
+    deps: {
+      /** What serves requests; each reads it once, when it comes. */
+      current(): { readonly control: Hono };
+      file: ControlFile;
+      log: Log;
+    },
+    options: { drainTimeout: number },
+  ) {
     this.#file = deps.file;
     this.#log = deps.log;
     this.#drain = options.drainTimeout;
     // A command may take as long as its work does: no limit on a request, only the user's own.
     this.#server = createServer(
       { requestTimeout: 0, headersTimeout: 0 },
-      getRequestListener(deps.routes.fetch, { overrideGlobalObjects: false }),
+      getRequestListener((request, env) => deps.current().control.fetch(request, env), {
+        overrideGlobalObjects: false,
+      }),
     );
     releaseWhenClosing(this.#server);
   }

@@ -36,8 +36,8 @@ const registryPath = /^\/(?:[^/?]+\/)?v2(?:[/?]|$)/;
 
 /** What a server stands on. */
 type HttpServerDeps = {
-  registry: RegistryApi;
-  operations: Hono;
+  /** What serves requests; each reads it once, when it comes. */
+  current(): { readonly registry: RegistryApi; readonly operations: Hono };
   log: Log;
   facts: Tell<RequestFact>;
 };
@@ -74,7 +74,9 @@ export class HttpServer {
     this.#drain = options.drainTimeout;
     this.#delay = options.drainDelay;
     this.#stall = options.writeStallTimeout;
-    const operations = getRequestListener(deps.operations.fetch, { overrideGlobalObjects: false });
+    const operations = getRequestListener((request, env) => deps.current().operations.fetch(request, env), {
+      overrideGlobalObjects: false,
+    });
     const listener = (incoming: IncomingMessage, outgoing: ServerResponse) => {
       if (this.#draining) outgoing.setHeader('Connection', 'close');
       if (registryPath.test(incoming.url ?? '')) {
@@ -144,7 +146,7 @@ export class HttpServer {
       this.#deps.facts.tell({ kind: 'request-ended', exchange, ms: performance.now() - started });
     });
     try {
-      await this.#deps.registry.handle(exchange);
+      await this.#deps.current().registry.handle(exchange);
     } catch (error) {
       this.#fail(exchange, error);
     }

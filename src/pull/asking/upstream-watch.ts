@@ -1,9 +1,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Metadata } from '../../store/metadata.ts';
 import { ProbeSchedule } from '../../upstream/health/probe.ts';
-import { parseHealthSnapshot } from '../../upstream/health/snapshot.ts';
 import type { Registry } from '../repository.ts';
+import type { KnownHealth } from './known-health.ts';
 
 /** Milliseconds between two looks at who is to be probed. */
 const lookEvery = 1_000;
@@ -16,10 +15,10 @@ const probePatience = 10_000;
 
 /**
  * Probes upstreams that traffic does not measure, so that one that is back or has become quick is known before a
- * client needs it, and keeps what is known of each over a restart.
+ * client needs it, and has what is known of them written now and then.
  */
 export class UpstreamWatch {
-  readonly #deps: { registries: readonly Registry[]; metadata: Pick<Metadata, 'journal'>; log: Log };
+  readonly #deps: { registries: readonly Registry[]; known: KnownHealth; log: Log };
   readonly #schedule: ProbeSchedule;
   readonly #ended = new AbortController();
   readonly #probes = new Set<Promise<void>>();
@@ -29,7 +28,7 @@ export class UpstreamWatch {
 
   constructor(deps: {
     registries: readonly Registry[];
-    metadata: Pick<Metadata, 'journal'>;
+    known: KnownHealth;
     clock: Clock;
     log: Log;
     random: () => number;
@@ -38,17 +37,8 @@ export class UpstreamWatch {
     this.#schedule = new ProbeSchedule(deps);
   }
 
-  /** Takes up what was known when the server last ran, and begins to look. */
-  async start(): Promise<void> {
-    const { registries, metadata } = this.#deps;
-    const known = await metadata.journal.upstreamHealth();
-    for (const { name: registry, upstreams } of registries) {
-      for (const { name, health } of upstreams) {
-        const record = known.find((each) => each.registry === registry && each.upstream === name);
-        const snapshot = record && parseHealthSnapshot(record.snapshot);
-        if (snapshot !== undefined) health.restore(snapshot);
-      }
-    }
+  /** Begins to look. */
+  start(): void {
     this.#timer = setInterval(() => this.#look(), lookEvery);
     this.#timer.unref();
   }
@@ -58,7 +48,7 @@ export class UpstreamWatch {
     clearInterval(this.#timer);
     this.#ended.abort(new Error('the server is stopping'));
     await Promise.all(this.#probes);
-    await this.#save();
+    await this.#deps.known.save();
   }
 
   #look(): void {
@@ -82,20 +72,9 @@ export class UpstreamWatch {
     }
     this.#looks += 1;
     if (this.#looks % saveEvery === 0) {
-      this.#save().catch((error) =>
-        this.#deps.log.error({ cause: String(error) }, 'upstream health not written'),
-      );
+      this.#deps.known
+        .save()
+        .catch((error) => this.#deps.log.error({ cause: String(error) }, 'upstream health not written'));
     }
-  }
-
-  async #save(): Promise<void> {
-    const records = this.#deps.registries.flatMap(({ name: registry, upstreams }) => {
-      return upstreams.map(({ name: upstream, health }) => ({
-        registry,
-        upstream,
-        snapshot: health.snapshot(),
-      }));
-    });
-    await this.#deps.metadata.journal.putUpstreamHealth(records);
   }
 }

@@ -19,8 +19,6 @@ export type DownloadDeps = {
   /** From 0 to below 1. */
   readonly random: () => number;
   readonly hedges: HedgeBudget;
-  /** The bandwidth budgets that a connection to an upstream has to keep. */
-  readonly budgets: (upstream: UpstreamClient) => readonly SharedArrayBuffer[];
   readonly facts: Tell<PullFact>;
 };
 
@@ -98,11 +96,11 @@ export class VerifiedDownloads {
     slot: FillSlot,
     upstreams: readonly UpstreamClient[],
   ): Download {
-    const { log, random, hedges, budgets } = this.#deps;
+    const { log, random, hedges } = this.#deps;
     const sources = new Sources(upstreams, { random });
     const now = () => performance.now();
     const own = target.budget?.bandwidths ?? [];
-    const all = (upstream: UpstreamClient) => [...budgets(upstream), ...own];
+    const all = (upstream: UpstreamClient) => [...upstream.bandwidths, ...own];
     const job = { target, digest: fill.digest, fill, slot, sources, hedges, budgets: all, now };
     return new Download({ log }, job, this.#patience);
   }

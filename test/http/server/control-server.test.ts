@@ -29,7 +29,7 @@ async function controlScene(path?: string, options: { drainTimeout?: number } = 
     .get('/hello', (c) => c.text('hello'))
     .get('/lines', (c) => ndjsonResponse(lines(c.req.raw.signal), () => new OciError('UNKNOWN')))
     .get('/odd', () => ndjsonResponse(broken(), () => new OciError('UNKNOWN', 'see the log')));
-  const deps = { routes, file: new SocketFile(socket), log: logs.log };
+  const deps = { current: () => ({ control: routes }), file: new SocketFile(socket), log: logs.log };
   const server = new ControlServer(deps, { drainTimeout: options.drainTimeout ?? 5_000 });
   onTestFinished(() => server.close());
   return { socket, server, logs, next, gone };

@@ -33,7 +33,7 @@ async function startServer(files: { certFile: string; keyFile: string }) {
   } as unknown as RegistryApi;
   const operations = new Hono().get('/livez', (c) => c.text('ok'));
   const server = new HttpServer(
-    { registry, operations, log: logs.log, facts: nobody },
+    { current: () => ({ registry, operations }), log: logs.log, facts: nobody },
     { drainTimeout: 1000, drainDelay: 0, writeStallTimeout: 60_000, tls: files },
   );
   onTestFinished(() => server.close());

@@ -64,8 +64,7 @@ async function scene(options: { stall: number; tls?: boolean }) {
   });
   const server = new HttpServer(
     {
-      registry,
-      operations: operations as unknown as Hono,
+      current: () => ({ registry, operations: operations as unknown as Hono }),
       log: silentLog,
       facts: {
         tell: (fact) => {

@@ -55,7 +55,6 @@ function begin(
       log,
       random: () => 0.999,
       hedges: new HedgeBudget({ facts }),
-      budgets: () => [],
       facts,
     },
     { patience: { rounds: 2, pause: 0 } },

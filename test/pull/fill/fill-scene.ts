@@ -86,7 +86,6 @@ export async function fillScene(origins: readonly string[], options: Options = {
       log,
       random,
       hedges: new HedgeBudget({ facts }),
-      budgets: () => [],
       facts,
     },
     { patience: download },
@@ -114,7 +113,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     const timeouts = { connectTimeout: 20_000, headersTimeout: 20_000, stallTimeout: 20_000 };
     const health = new UpstreamHealth({ clock, random }, { breaker: { failures } });
     return new UpstreamClient(
-      { log, clock, health, observe: () => undefined },
+      { log, clock, health: () => health, observe: () => undefined },
       { url, tags: true, insecure: true, userAgent: 'test', ...timeouts, ...configured[index] },
     );
   });
