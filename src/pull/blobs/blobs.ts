@@ -11,6 +11,7 @@ import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isAbsence, verdictError } from '../asking/outcomes.ts';
 import type { BlobContent } from '../fill/content.ts';
 import type { Fill } from '../fill/fill.ts';
+import { failureOf, isVerified } from '../fill/fill-state.ts';
 import { bytesByUpstream } from '../fill/served.ts';
 import { offlineError, tagLeadingTo } from '../offline.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
@@ -36,8 +37,6 @@ export class PullBlobs {
   readonly #metadata: Pick<Metadata, 'links'>;
   readonly #fills: Fills;
   readonly #absences: Absences;
-  /** From where the fills come that were begun here: what ends one says nothing about other repositories. */
-  readonly #begunFrom = new WeakMap<Fill, ResolvedRepository>();
   readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
   readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
   readonly #flights = new Flights<Leave>({ deadline: 120_000 });
@@ -69,7 +68,7 @@ export class PullBlobs {
     const fill = this.#running(target, digest);
     const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
     if (size !== undefined)
-      return { size, outcome: fill === undefined ? 'miss' : fill.verified ? 'hit' : 'joined' };
+      return { size, outcome: fill === undefined ? 'miss' : isVerified(fill.state) ? 'hit' : 'joined' };
     const content = await this.open(target, digest, signal);
     await content.close();
     return { size: content.size, outcome: content.outcome };
@@ -99,17 +98,13 @@ export class PullBlobs {
     if (target.registry.offline) throw await this.#absent(target, digest);
     const { fill, joined } = this.#join(target, digest, leave.size);
     const reader = fill.reader();
-    const told = (error: unknown): never => {
-      this.#ended(fill, error);
-      throw error;
-    };
     try {
       const size = await fill.size(signal);
       // There is no last piece to hold back: nothing may be said before the digest is right.
       if (size === 0) await abandonOnAbort(fill.done, signal);
       return {
         size,
-        outcome: fill.verified ? 'hit' : joined ? 'joined' : 'miss',
+        outcome: isVerified(fill.state) ? 'hit' : joined ? 'joined' : 'miss',
         get upstream() {
           return [...fill.upstreams].join(', ') || undefined;
         },
@@ -120,12 +115,12 @@ export class PullBlobs {
         get firstByteMs() {
           return fill.firstByteMs;
         },
-        read: (...from) => reader.read(...from).catch(told),
+        read: reader.read,
         close: reader.close,
       };
     } catch (error) {
       await reader.close();
-      return told(error);
+      throw error;
     }
   }
 
@@ -154,7 +149,7 @@ export class PullBlobs {
    */
   #running(target: ResolvedRepository, digest: Digest): Fill | undefined {
     const fill = this.#fills.find(digest);
-    if (fill !== undefined && !fill.failed) return fill;
+    if (fill !== undefined && failureOf(fill.state) === undefined) return fill;
     const absent = this.#absences.recall(nameOf(target, digest));
     if (absent !== undefined) throw absent;
     return undefined;
@@ -164,18 +159,10 @@ export class PullBlobs {
     this.#running(target, digest);
     const { fill, joined } = this.#fills.join(target, digest, size);
     if (!joined) {
-      this.#begunFrom.set(fill, target);
-      fill.done.catch((error) => this.#ended(fill, error));
+      // What ends it says nothing about other repositories than the one that it is fetched from.
+      fill.outcome.catch((error) => this.#remember(target, digest, error, 0));
     }
     return { fill, joined };
-  }
-
-  /** Remembers, once, what ended a fill: from the first that is told of it, since it is only done once cleaned up. */
-  #ended(fill: Fill, error: unknown): void {
-    const target = this.#begunFrom.get(fill);
-    if (target === undefined) return;
-    this.#remember(target, fill.digest, error, 0);
-    if (fill.failed) this.#begunFrom.delete(fill);
   }
 
   /** Remembers what upstreams do not have or do not give; `whileDown` milliseconds that they cannot tell. */

@@ -1,6 +1,8 @@
+import { abandonOnAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
+import { Turns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError, OciError } from '../../oci/errors.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
@@ -9,6 +11,7 @@ import type { Metadata } from '../../store/metadata.ts';
 import type { BackgroundBudget } from '../background-budget.ts';
 import type { VerifiedDownloads } from '../download/verified-downloads.ts';
 import { Fill } from '../fill/fill.ts';
+import { failureOf } from '../fill/fill-state.ts';
 import type { FillReport, PullFact } from '../pull-facts.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import type { FillSlot, FillWorkers } from '../threads/fill-workers.ts';
@@ -29,12 +32,11 @@ type FillsDeps = {
 /** The downloads under way: one a digest, however many clients ask for it. */
 export class Fills {
   readonly #deps: FillsDeps;
-  readonly #options: { patience: number; sizeLimit: number; concurrency: number };
+  readonly #options: { patience: number; sizeLimit: number };
+  readonly #turns: Turns;
   readonly #running = new Map<Digest, Fill>();
   /** The budgets of the fills that background work began. */
   readonly #budgets = new WeakMap<Fill, BackgroundBudget>();
-  readonly #queue: (() => void)[] = [];
-  #active = 0;
   #closed = false;
 
   /**
@@ -45,6 +47,7 @@ export class Fills {
   constructor(deps: FillsDeps, options: { patience: number; sizeLimit: number; concurrency: number }) {
     this.#deps = deps;
     this.#options = options;
+    this.#turns = new Turns({ most: options.concurrency });
   }
 
   /** How many downloads are under way or waiting their turn. */
@@ -68,27 +71,26 @@ export class Fills {
     size: number | undefined,
   ): { fill: Fill; joined: boolean } {
     const { budget } = target;
-    const running = this.#running.get(digest);
-    if (running !== undefined && !running.failed) {
+    const before = this.#running.get(digest);
+    if (before !== undefined && failureOf(before.state) === undefined) {
       // A client waits for it from here on, so that the limits of background work do not hold for it.
-      if (budget === undefined) this.#budgets.get(running)?.hurry(running.done);
-      return { fill: running, joined: true };
+      if (budget === undefined) this.#budgets.get(before)?.hurry(before.done);
+      return { fill: before, joined: true };
     }
     if (this.#closed)
       throw new OciError('UNAVAILABLE', 'the server is stopping: try again', { retryAfter: 5 });
     budget?.spend();
     const { files, blobs } = this.#deps;
-    const fill: Fill = new Fill(
-      digest,
-      size,
+    const fill = new Fill(
       {
-        run: (self, signal) => this.#run(self, { target, size, before: running?.done }, signal),
+        run: (self, signal) => this.#run(self, target, signal),
         open: async () => (await files.open(digest)) ?? (await blobs.open(digest)),
       },
-      { patience: this.#options.patience },
+      { digest, size, before, patience: this.#options.patience },
     );
     this.#running.set(digest, fill);
     if (budget !== undefined) this.#budgets.set(fill, budget);
+    fill.start();
     return { fill, joined: false };
   }
 
@@ -101,88 +103,77 @@ export class Fills {
     await Promise.allSettled(ending.map((fill) => fill.done));
   }
 
-  async #run(
-    fill: Fill,
-    {
-      target,
-      size,
-      before,
-    }: { target: ResolvedRepository; size: number | undefined; before: Promise<void> | undefined },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { digest } = fill;
-    const { workers, files } = this.#deps;
-    // The constructor of Fill calls this before the fill is in the table; and both fills are of one file.
-    await before?.catch(() => undefined);
-    const slot = workers.slot({
-      path: files.path(digest),
-      digest,
-      limit: size ?? this.#options.sizeLimit,
-      sizeKnown: size !== undefined,
-      progress: fill.arrival.progress,
-    });
-    await this.#turn();
+  async #run(fill: Fill, target: ResolvedRepository, signal: AbortSignal): Promise<void> {
+    const { digest, before } = fill;
+    let endTurn: (() => void) | undefined;
+    let slot: FillSlot | undefined;
     try {
+      // Both fills are of one file.
+      await abandonOnAbort(endOf(before), signal);
+      endTurn = await this.#turns.take(signal);
+      slot = this.#slot(fill);
       await this.#fetch(fill, target, slot, signal);
+      await this.#store(fill, target);
       this.#ended(digest, { result: 'stored', bytes: fill.arrival.size ?? 0 });
     } catch (error) {
-      await this.#failed(fill, target, { error, slot, signal });
+      // What was under way when the server stops is of use to its next start.
+      const kept = this.#closed;
+      this.#tell(fill, target, error, signal);
+      if (slot === undefined) await endOf(before);
+      else await this.#cleanUp(digest, slot, kept);
       throw error;
     } finally {
-      this.#next();
+      endTurn?.();
       if (this.#running.get(digest) === fill) this.#running.delete(digest);
     }
   }
 
+  #slot({ digest, sizeGiven, arrival }: Fill): FillSlot {
+    const { workers, files } = this.#deps;
+    const { progress, size } = arrival;
+    const limit = size ?? this.#options.sizeLimit;
+    return workers.slot({ path: files.path(digest), digest, limit, sizeKnown: sizeGiven, progress });
+  }
+
   async #fetch(fill: Fill, target: ResolvedRepository, slot: FillSlot, signal: AbortSignal): Promise<void> {
-    const { digest, arrival } = fill;
-    const { blobs, files, metadata, clock, downloads } = this.#deps;
-    // It may have waited its turn for long.
-    signal.throwIfAborted();
-    arrival.restore(await slot.open());
-    await downloads.run(fill, target, slot, signal);
+    const left = await slot.open();
+    fill.note({ kind: 'opened' });
+    fill.arrival.restore(left);
+    await this.#deps.downloads.run(fill, target, slot, signal);
     await slot.close().catch(() => undefined);
+  }
+
+  /** Makes a verified file a blob of the store, and one that the repository may read. */
+  async #store({ digest, arrival }: Fill, target: ResolvedRepository): Promise<void> {
+    const { blobs, files, metadata, clock } = this.#deps;
     const size = arrival.size ?? 0;
-    fill.announceSize(size);
     await blobs.adopt(digest, files.path(digest));
     await files.remove(digest);
     await metadata.blobs.put(digest, size, clock.now());
     await metadata.links.put(keyOf(target), digest, size);
   }
 
-  /** Tells of a failure whom it concerns, and only then cleans up. */
-  async #failed(
-    fill: Fill,
-    target: ResolvedRepository,
-    { error, slot, signal }: { error: unknown; slot: FillSlot; signal: AbortSignal },
-  ): Promise<void> {
+  /** Tells readers, the log and the metrics of a failure. */
+  #tell(fill: Fill, target: ResolvedRepository, error: unknown, signal: AbortSignal): void {
     const { digest } = fill;
-    const { files, log } = this.#deps;
+    const { log } = this.#deps;
     const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
-    // What was under way when the server stops is of use to its next start.
-    const kept = this.#closed;
-    fill.fail(fillFailure(digest, error));
+    fill.note({ kind: 'failed', failure: fillFailure(digest, error) });
     log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
     this.#ended(digest, { result });
-    await slot.close().catch(() => undefined);
-    if (!kept) await files.remove(digest).catch(() => undefined);
   }
 
   #ended(digest: Digest, report: FillReport): void {
     this.#deps.facts.tell({ kind: 'fill-ended', digest, report });
   }
 
-  #turn(): Promise<void> {
-    if (this.#active < this.#options.concurrency) {
-      this.#active += 1;
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => this.#queue.push(resolve));
+  async #cleanUp(digest: Digest, slot: FillSlot, kept: boolean): Promise<void> {
+    await slot.close().catch(() => undefined);
+    if (!kept) await this.#deps.files.remove(digest).catch(() => undefined);
   }
+}
 
-  #next(): void {
-    const waiting = this.#queue.shift();
-    if (waiting === undefined) this.#active -= 1;
-    else waiting();
-  }
+/** Resolves when a fill is over, and what was left of it cleaned up; at once where there is none. */
+async function endOf(fill: Fill | undefined): Promise<void> {
+  await fill?.done.catch(() => undefined);
 }

@@ -83,9 +83,10 @@ export class Download {
       ending.abort();
       await Promise.allSettled(this.#lanes.all.map((run) => run.ended));
     }
+    fill.note({ kind: 'whole' });
     const found = await slot.verify();
     if (found !== undefined) throw new IntegrityError(digest, found);
-    fill.arrival.verify();
+    fill.note({ kind: 'right' });
   }
 
   async #fetch(signal: AbortSignal): Promise<void> {

@@ -49,7 +49,7 @@ export class VerifiedDownloads {
       log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
       const { served } = fill;
       // Before anything that takes time: no reader may be shown what is known to be wrong.
-      fill.restart();
+      fill.note({ kind: 'discarded' });
       const suspects = await suspectsOf(slot, served, leftover);
       if (suspects.certain) this.#distrust(target, suspects.upstreams);
       await this.#again(fill, target, slot, { suspects, wrong: error }, signal);
@@ -70,9 +70,9 @@ export class VerifiedDownloads {
     const attempts = [...all.filter((upstream) => !suspected(upstream)), ...again];
     let failure: unknown;
     for (const upstream of attempts) {
-      // In this order: no reader may be shown what is about to go.
-      fill.restart();
+      if (fill.state.kind !== 'discarding') fill.note({ kind: 'discarded' });
       await slot.reset();
+      fill.note({ kind: 'emptied' });
       try {
         await this.#download(fill, target, slot, [upstream]).run(signal);
         if (!suspects.certain) this.#distrust(target, await culpritsOf(slot, suspects));

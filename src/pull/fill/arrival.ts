@@ -1,29 +1,24 @@
 import { type Interval, RangeSet } from '../../lib/range-set.ts';
 import { FillProgress } from '../threads/fill-progress.ts';
+import type { Shown } from './fill-state.ts';
 
 /** A blob up to this many bytes is served only once verified; of a larger one the last piece is held back. */
 const servedWhole = 4 * 1024 * 1024;
 const heldBack = 512 * 1024;
 
 /**
- * What of a blob is here, and what of that may be shown. Until the digest is verified the last piece is held back,
- * and a small blob entirely, so that no client ever has a complete wrong body.
+ * Which bytes of a blob are in its file, and how many of them a reader may be given. Before the digest is verified the
+ * last piece is held back, and a small blob entirely. So no client ever has a complete wrong body.
  */
 export class Arrival {
   readonly progress = new FillProgress();
   readonly #lanes = new Map<number, number>();
   #settled = new RangeSet();
   #size: number | undefined;
-  #verified = false;
 
   /** Bytes of the whole blob, once known. */
   get size(): number | undefined {
     return this.#size;
-  }
-
-  /** Whether all bytes are here and verified. */
-  get verified(): boolean {
-    return this.#verified;
   }
 
   /** Says how large the blob is; the first word holds. */
@@ -51,14 +46,7 @@ export class Arrival {
     this.progress.wake();
   }
 
-  /** The bytes were found to be those of the digest. */
-  verify(): void {
-    this.#verified = true;
-    this.#size ??= this.#settled.size;
-    this.progress.wake();
-  }
-
-  /** The bytes were found wrong, and are gone. */
+  /** Forgets all that is here: the bytes are of no use. */
   reset(): void {
     this.#settled = new RangeSet();
     this.#lanes.clear();
@@ -78,11 +66,11 @@ export class Arrival {
     return size === undefined || size <= servedWhole || position >= size - heldBack;
   }
 
-  /** How many bytes from `position` on may be read now. */
-  readable(position: number): number {
+  /** How many bytes from `position` on may be read now, where so much is shown. */
+  readable(position: number, shown: Shown): number {
     const size = this.#size;
-    if (size === undefined) return 0;
-    if (this.#verified) return Math.max(0, size - position);
+    if (size === undefined || shown === 'nothing') return 0;
+    if (shown === 'all') return Math.max(0, size - position);
     if (size <= servedWhole) return 0;
     return Math.max(0, Math.min(this.#runFrom(position), size - heldBack) - position);
   }

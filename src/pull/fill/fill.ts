@@ -3,11 +3,23 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { BlobFile } from '../../store/blob-store.ts';
 import { Arrival } from './arrival.ts';
+import {
+  type FillEvent,
+  type FillState,
+  failureOf,
+  isOver,
+  mayGoOn,
+  nextFillState,
+  shownIn,
+} from './fill-state.ts';
 import type { Served } from './served.ts';
 
 /** What a fill needs from outside: its download, and a view of the file that grows. */
 export type FillWork = {
-  /** Downloads, verifies and stores; `signal` aborts it. The fill's size is announced as soon as it is known. */
+  /**
+   * Downloads, verifies and stores, and notes each step in the fill; `signal` aborts it. Settles once nothing is under
+   * way for the fill.
+   */
   run(fill: Fill, signal: AbortSignal): Promise<void>;
   /** Opens the growing file, or the blob that it has become, for reading; `undefined` once it is gone. */
   open(): Promise<BlobFile | undefined>;
@@ -20,19 +32,21 @@ export type FillReader = {
 };
 
 /**
- * One shared download of one blob. It belongs to nobody: readers come and go, and only when none has been
- * there for a while is it given up. Whatever ends it is told to every reader at once.
+ * One shared download of one blob. It belongs to nobody: readers come and go, and it is given up when there has been
+ * none for a while. Whatever ends it is told to every reader at once.
  */
 export class Fill {
   readonly digest: Digest;
   /** Whether a manifest says how large the blob is; else it is only what an upstream declares. */
   readonly sizeGiven: boolean;
   readonly arrival = new Arrival();
-  /** Settles when the blob is stored, or with what went wrong once that is cleaned up. */
+  /** Resolves when the blob is stored. Rejects with what went wrong as soon as that is known. */
+  readonly outcome: Promise<void>;
+  /** As `outcome`, but rejects only once what was left of the fill is cleaned up. */
   readonly done: Promise<void>;
   /** The upstreams whose bytes have arrived, in the order of their first. */
   readonly upstreams = new Set<string>();
-  /** Which of them brought which bytes, as connections end. */
+  /** Which of them brought which bytes of the present copy, as connections end. */
   served: Served[] = [];
   /** Milliseconds from the start to the first byte, once there is one. */
   firstByteMs: number | undefined;
@@ -40,25 +54,68 @@ export class Fill {
   readonly #abort = new AbortController();
   readonly #patience: number;
   readonly #sized = Promise.withResolvers<number>();
+  readonly #outcome = Promise.withResolvers<void>();
+  readonly #done = Promise.withResolvers<void>();
   readonly #waiting = new Set<{ readonly position: number }>();
-  #generation = 0;
+  #state: FillState = { kind: 'made' };
+  #before: Fill | undefined;
   #readers = 0;
   #abandoned: NodeJS.Timeout | undefined;
-  #ended = false;
-  #failure: Error | undefined;
   #change: Promise<void> | undefined;
 
-  /** @param options.patience milliseconds that the download goes on without a reader */
-  constructor(digest: Digest, size: number | undefined, work: FillWork, options: { patience: number }) {
+  /**
+   * @param options.size bytes, where a manifest says so
+   * @param options.before a failed fill of the same digest that is still being cleaned up
+   * @param options.patience milliseconds that the download goes on without a reader
+   */
+  constructor(
+    work: FillWork,
+    options: { digest: Digest; size: number | undefined; before?: Fill | undefined; patience: number },
+  ) {
+    const { digest, size, before, patience } = options;
     this.digest = digest;
+    this.#before = before;
     this.sizeGiven = size !== undefined;
+    this.outcome = this.#outcome.promise;
+    this.done = this.#done.promise;
     this.#work = work;
-    this.#patience = options.patience;
-    this.#sized.promise.catch(() => undefined);
+    this.#patience = patience;
+    for (const promise of [this.#sized.promise, this.outcome, this.done]) promise.catch(() => undefined);
     if (size !== undefined) this.announceSize(size);
-    this.done = this.#run();
-    this.done.catch(() => undefined);
+  }
+
+  /** Begins the work; to be called once. */
+  start(): void {
+    this.note({ kind: 'started' });
     this.#watchReaders();
+    this.#run().then(this.#done.resolve, this.#done.reject);
+  }
+
+  /** The fill whose cleaning up it waits for, if there is one. */
+  get before(): Fill | undefined {
+    return this.#before;
+  }
+
+  /** Where it is in its life. */
+  get state(): FillState {
+    return this.#state;
+  }
+
+  /**
+   * Takes note of what has happened to it, and tells those whom it concerns.
+   * @throws Error when that cannot happen in its state
+   */
+  note(event: FillEvent): void {
+    this.#state = nextFillState(this.#state, event, this.#before?.state);
+    if (this.#state.kind === 'filling' || isOver(this.#state)) this.#before = undefined;
+    if (event.kind === 'right') this.announceSize(this.arrival.arrived().size);
+    else if (event.kind === 'discarded') this.#discard();
+    else if (event.kind === 'stored') this.#outcome.resolve();
+    else if (event.kind === 'failed') {
+      this.#outcome.reject(event.failure);
+      this.#sized.reject(event.failure);
+    }
+    this.arrival.progress.wake();
   }
 
   /** Says how large the blob is; the first word holds. */
@@ -72,40 +129,10 @@ export class Fill {
     return abandonOnAbort(this.#sized.promise, signal);
   }
 
-  /** Whether it has failed, though what is left of it is perhaps not yet cleaned up. */
-  get failed(): boolean {
-    return this.#failure !== undefined;
-  }
-
-  /** Whether all bytes are there and verified, though perhaps not yet stored for good. */
-  get verified(): boolean {
-    return this.arrival.verified;
-  }
-
   /** The positions that readers wait at and that could be shown before the end, in ascending order. */
   get wanted(): readonly number[] {
     const positions = [...this.#waiting].map(({ position }) => position);
     return positions.filter((position) => !this.arrival.withholds(position)).sort((a, b) => a - b);
-  }
-
-  /**
-   * The bytes so far were wrong and are fetched again: readers that were given some of them are cut off, since
-   * nothing can take those back; the others do not notice.
-   */
-  restart(): void {
-    this.#generation += 1;
-    this.served = [];
-    // Who still waits says so again, unless it was given wrong bytes.
-    this.#waiting.clear();
-    this.arrival.reset();
-  }
-
-  /** Says that it has failed: all readers learn of it at once, and none is shown a byte more. The first word holds. */
-  fail(failure: Error): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = failure;
-    this.#sized.reject(failure);
-    this.arrival.progress.wake();
   }
 
   /** Gives the download up. */
@@ -113,28 +140,29 @@ export class Fill {
     this.#abort.abort(reason);
   }
 
-  /** Adds a reader. */
+  /** Adds a reader. It is cut off when bytes that it was given turn out to be of no use. */
   reader(): FillReader {
     this.#readers += 1;
     clearTimeout(this.#abandoned);
     let file: Promise<BlobFile | undefined> | undefined;
     let given: number | undefined;
     const check = () => {
-      if (this.#failure !== undefined) throw this.#failure;
-      if (given === undefined || given === this.#generation) return;
+      const failure = failureOf(this.#state);
+      if (failure !== undefined) throw failure;
+      if (given === undefined || mayGoOn(this.#state, given)) return;
       throw new Error('the bytes given so far were wrong and are fetched again');
     };
     return {
       read: async (buffer, length, position, signal) => {
         for (;;) {
-          const { available, generation } = await this.#available(position, signal, check);
+          const { available, copy } = await this.#available(position, signal, check);
           file ??= this.#work.open();
           const opened = await file;
           if (opened === undefined) return await this.#gone(signal);
           const bytes = await opened.read(buffer, Math.min(length, available), position);
           check();
-          if (generation !== this.#generation) continue;
-          given = generation;
+          if (!mayGoOn(this.#state, copy)) continue;
+          given = copy;
           return bytes;
         }
       },
@@ -152,16 +180,17 @@ export class Fill {
     position: number,
     signal: AbortSignal,
     check: () => void,
-  ): Promise<{ available: number; generation: number }> {
+  ): Promise<{ available: number; copy: number }> {
     const { progress } = this.arrival;
     const waiter = { position };
     try {
       for (;;) {
         check();
         const { epoch } = progress;
-        const readable = this.arrival.readable(position);
-        if (readable > 0) return { available: readable, generation: this.#generation };
-        if (this.#ended) throw new Error('read beyond the end of a fill');
+        const state = this.#state;
+        const available = this.arrival.readable(position, shownIn(state));
+        if (available > 0 && 'copy' in state) return { available, copy: state.copy };
+        if (isOver(state)) throw new Error('read beyond the end of a fill');
         this.#waiting.add(waiter);
         this.#change ??= progress.changed(epoch).then(() => {
           this.#change = undefined;
@@ -184,18 +213,26 @@ export class Fill {
   async #run(): Promise<void> {
     try {
       await this.#work.run(this, this.#abort.signal);
+      this.note({ kind: 'stored' });
     } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
-      throw this.#failure;
+      const failure = error instanceof Error ? error : new Error(String(error));
+      if (failureOf(this.#state) === undefined) this.note({ kind: 'failed', failure });
+      this.note({ kind: 'cleaned' });
+      throw failureOf(this.#state);
     } finally {
-      this.#ended = true;
       clearTimeout(this.#abandoned);
-      this.arrival.progress.wake();
     }
   }
 
+  /** Forgets the copy. Whoever still waits says so again, unless it was given bytes of that copy. */
+  #discard(): void {
+    this.served = [];
+    this.#waiting.clear();
+    this.arrival.reset();
+  }
+
   #watchReaders(): void {
-    if (this.#readers > 0 || this.#ended) return;
+    if (this.#readers > 0 || isOver(this.#state)) return;
     this.#abandoned = setTimeout(() => {
       this.abort(new TimeoutError('nobody waits for this download any more'));
     }, this.#patience);

@@ -105,6 +105,28 @@ test('closing waits for the cleaning up, and begins nothing that waited for it',
   expect(filesUnder(scene.layout.fills)).toEqual([]);
 });
 
+test('one that is given up while it waits for the cleaning up is told at once, and the next one waits in its place', async () => {
+  const scene = await begin();
+  const cleaning = holdCleaning('before');
+  const fault = scene.upstream.script({ match: downloadsOf(small), status: 403 });
+  start(scene, small);
+  await within(cleaning.begun, 'the cleaning up');
+  fault.remove();
+  const second = start(scene, small).fill;
+  const reason = new Error('nobody waits for it');
+  second.abort(reason);
+  await expect(within(second.outcome, 'the second')).rejects.toMatchObject({ cause: reason });
+  const third = start(scene, small);
+  expect(third.joined).toBe(false);
+  await new Promise(setImmediate);
+  expect(scene.upstream.journal.count(downloadsOf(small))).toBe(1);
+  expect([second.state.kind, third.fill.state.kind]).toEqual(['cleaning', 'waiting']);
+  cleaning.go();
+  await within(third.fill.done, 'the third');
+  expect((await readFile(scene.layout.blob(small.digest))).equals(small.bytes)).toBe(true);
+  expect(scene.fills.active).toBe(0);
+});
+
 test('what had failed before the server stops is not left for the next start', async () => {
   const scene = await begin();
   scene.upstream.script({ match: downloadsOf(small), corruptAt: 5 });

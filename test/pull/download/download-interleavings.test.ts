@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { isVerified } from '../../../src/pull/fill/fill-state.ts';
 import { seededBytes } from '../../helpers/image.ts';
 import { refusals } from '../scripted-upstream.ts';
 import { megabyte } from './download-flow.ts';
@@ -101,10 +102,10 @@ test('whatever several upstreams do, a download ends: with the right blob, or wi
         expect(scene.open).toEqual([]);
         if (outcome?.failure === undefined) {
           expect(scene.file.equals(part)).toBe(true);
-          expect(scene.fill.verified).toBe(true);
+          expect(isVerified(scene.fill.state)).toBe(true);
         } else {
           expect(outcome.failure).toMatchObject({ code: expect.any(String) });
-          expect(scene.fill.verified).toBe(false);
+          expect(isVerified(scene.fill.state)).toBe(false);
         }
         seen[outcome?.failure === undefined ? 'whole' : 'failed'] += 1;
         if (most > 1) seen.parallel += 1;

@@ -94,18 +94,16 @@ export class DownloadScene {
     this.upstreams = Object.entries(upstreams).map(([name, upstream]) => this.#upstream(name, upstream));
     const { sizeKnown = true, run = () => new Promise<void>(() => undefined) } = options;
     this.fill = new Fill(
-      this.digest,
-      sizeKnown ? blob.length : undefined,
       {
-        run: async (fill, signal) => {
-          // The constructor of Fill calls this before the scene has the fill.
-          await Promise.resolve();
-          await run(this, fill, signal);
+        run: (fill, signal) => {
+          fill.note({ kind: 'opened' });
+          return run(this, fill, signal);
         },
         open: async () => this.#open(),
       },
-      { patience: 3_600_000 },
+      { digest: this.digest, size: sizeKnown ? blob.length : undefined, patience: 3_600_000 },
     );
+    this.fill.start();
   }
 
   /** What the file holds. */

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { IntegrityError } from '../../../src/oci/errors.ts';
+import { isVerified } from '../../../src/pull/fill/fill-state.ts';
 import { digestOf, seededBytes } from '../../helpers/image.ts';
 import { refusals } from '../scripted-upstream.ts';
 import { type Attempt, attempts, DownloadScene, down, startDownload } from './download-scene.ts';
@@ -37,7 +38,7 @@ test('what breaks off is continued at the missing byte', async () => {
   });
   await run();
   expect(scene.asked).toEqual(['a 0-', 'a 4000000-', 'a 5000000-']);
-  expect(scene.fill.verified).toBe(true);
+  expect(isVerified(scene.fill.state)).toBe(true);
 });
 
 test.each([3_000_000, floor - 1])(
@@ -68,7 +69,7 @@ test('a body of unknown length is whole when it ends', async () => {
   );
   await run();
   expect(scene.asked).toEqual(['a 0-']);
-  expect([scene.fill.verified, scene.fill.arrival.size]).toEqual([true, 123]);
+  expect([isVerified(scene.fill.state), scene.fill.arrival.size]).toEqual([true, 123]);
 });
 
 test('a body of unknown length that is cut is continued, and not taken for whole', async () => {
@@ -84,7 +85,7 @@ test('a file that is whole already is verified without asking anybody', async ()
   const { run, scene } = begin({ a: [] }, { left: size });
   await run();
   expect(scene.asked).toEqual([]);
-  expect(scene.fill.verified).toBe(true);
+  expect(isVerified(scene.fill.state)).toBe(true);
 });
 
 test('wrong bytes are an integrity error that names both digests', async () => {
@@ -92,7 +93,7 @@ test('wrong bytes are an integrity error that names both digests', async () => {
   const failure = await run().catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(IntegrityError);
   expect(failure).toMatchObject({ expected: scene.digest, found: digestOf(copy) });
-  expect(scene.fill.verified).toBe(false);
+  expect(isVerified(scene.fill.state)).toBe(false);
 });
 
 test.each([

@@ -90,11 +90,11 @@ class ScriptedDownload {
       return this.#ending.promise;
     };
     this.fill = new Fill(
-      this.#digest,
-      sent.length,
       { run, open: () => openFile(path) },
-      { patience: 60_000 },
+      { digest: this.#digest, size: sent.length, patience: 60_000 },
     );
+    this.fill.start();
+    this.fill.note({ kind: 'opened' });
   }
 
   static begin(path: string, right: Buffer, sent: Buffer): ScriptedDownload {
@@ -139,8 +139,9 @@ class ScriptedDownload {
   throwAway(): void {
     if (this.over) return;
     for (const lane of [...this.#open]) this.cut(lane);
-    this.fill.restart();
+    this.fill.note({ kind: 'discarded' });
     this.#ingest.reset();
+    this.fill.note({ kind: 'emptied' });
     this.#sent = this.#right;
   }
 
@@ -154,13 +155,14 @@ class ScriptedDownload {
     this.open(0, 0);
     this.arrive(0, this.#sent.length);
     this.cut(0);
+    this.fill.note({ kind: 'whole' });
     try {
       await this.#ingest.verify();
       if (this.over) return;
-      this.fill.arrival.verify();
+      this.fill.note({ kind: 'right' });
       this.#end(undefined);
     } catch (error) {
-      this.fill.fail(error as Error);
+      this.fill.note({ kind: 'failed', failure: error as Error });
       cleaning();
       await rm(this.#path);
       cleaning();

@@ -27,8 +27,6 @@ function begin(options: { size?: number; patience?: number; open?: FillWork['ope
   };
   const signals: AbortSignal[] = [];
   const fill = new Fill(
-    digest,
-    options.size,
     {
       run: (_self, signal) => {
         signals.push(signal);
@@ -37,8 +35,10 @@ function begin(options: { size?: number; patience?: number; open?: FillWork['ope
       },
       open: options.open ?? open,
     },
-    { patience: options.patience ?? 60_000 },
+    { digest, size: options.size, patience: options.patience ?? 60_000 },
   );
+  fill.start();
+  fill.note({ kind: 'opened' });
   fill.arrival.begin(0, 0, size);
   return {
     fill,
@@ -48,6 +48,19 @@ function begin(options: { size?: number; patience?: number; open?: FillWork['ope
     content,
     /** The one connection has brought everything up to here. */
     bring: (position: number) => fill.arrival.progress.advance(0, position),
+    /** The bytes are found right. */
+    verify: () => {
+      fill.arrival.settle(0);
+      fill.note({ kind: 'whole' });
+      fill.note({ kind: 'right' });
+    },
+    /** The bytes are found to be of no use. */
+    discard: () => fill.note({ kind: 'discarded' }),
+    /** They have been thrown away, and a connection begins anew. */
+    refill: () => {
+      fill.note({ kind: 'emptied' });
+      fill.arrival.begin(0, 0, size);
+    },
     succeed: () => ending.resolve(),
     fail: (error: Error) => ending.reject(error),
   };
@@ -86,15 +99,14 @@ test('a reader gets the bytes of every connection, and none of a gap between the
 });
 
 test('before the digest is right the last piece is not given out', async () => {
-  const { fill, bring } = begin({ size });
+  const { fill, bring, verify } = begin({ size });
   bring(size);
   const reader = fill.reader();
   const position = size - held;
   expect(await read(reader, position - 10)).toHaveLength(10);
   const waiting = read(reader, position);
   await new Promise(setImmediate);
-  fill.arrival.settle(0);
-  fill.arrival.verify();
+  verify();
   expect(await within(waiting, 'the last piece')).toHaveLength(100);
 });
 
@@ -118,7 +130,7 @@ test('where readers wait is told in order, and not beyond their waiting', async 
 });
 
 test('when the bytes were wrong who was given some is cut off, and who was given none does not notice', async () => {
-  const { fill, bring, content } = begin({ size });
+  const { fill, bring, content, discard, refill } = begin({ size });
   content.fill(0xee);
   bring(1_000);
   const [given, waiting, late] = [fill.reader(), fill.reader(), fill.reader()];
@@ -126,13 +138,13 @@ test('when the bytes were wrong who was given some is cut off, and who was given
   const cut = read(given, 1_000).catch((error: Error) => error);
   const unaware = read(waiting, 2_000);
   await new Promise(setImmediate);
-  fill.restart();
+  discard();
   // Who is cut off waits for nothing any more: the next copy does not begin where that was.
   expect(fill.wanted).not.toContain(1_000);
   expect(await within(cut, 'the one who was given some')).toBeInstanceOf(Error);
   await expect(read(given, 100)).rejects.toThrow('wrong');
   bytes.copy(content);
-  fill.arrival.begin(0, 0, size);
+  refill();
   bring(3_000);
   expect((await within(unaware, 'the one who was given none')).equals(bytes.subarray(2_000, 2_100))).toBe(
     true,
@@ -142,14 +154,14 @@ test('when the bytes were wrong who was given some is cut off, and who was given
 });
 
 test('bytes that were thrown away just before they are read are not given out: the right ones are', async () => {
-  const { fill, bring, content } = begin({ size });
+  const { fill, bring, content, discard, refill } = begin({ size });
   content.fill(0xee);
   bring(1_000);
   const first = read(fill.reader(), 0);
-  fill.restart();
+  discard();
   await new Promise(setImmediate);
   bytes.copy(content);
-  fill.arrival.begin(0, 0, size);
+  refill();
   bring(1_000);
   expect((await within(first, 'the bytes')).equals(bytes.subarray(0, 100))).toBe(true);
 });
@@ -166,13 +178,13 @@ test('bytes that were read while they were found wrong are not given out: the ri
     },
     close: async () => undefined,
   });
-  const { fill, bring } = begin({ size, open });
+  const { fill, bring, discard, refill } = begin({ size, open });
   bring(1_000);
   const first = read(fill.reader(), 0);
   await new Promise(setImmediate);
-  fill.restart();
+  discard();
   bytes.copy(content);
-  fill.arrival.begin(0, 0, size);
+  refill();
   bring(1_000);
   reading.open();
   expect((await within(first, 'the bytes')).equals(bytes.subarray(0, 100))).toBe(true);
@@ -223,11 +235,10 @@ test('the size is known at once, when it is learned, or never', async () => {
 });
 
 test('the file is opened once a reader, when there is something to read, and closed once', async () => {
-  const { fill, files, succeed, bring } = begin({ size });
+  const { fill, files, succeed, bring, verify } = begin({ size });
   const [used, unused] = [fill.reader(), fill.reader()];
   bring(size);
-  fill.arrival.settle(0);
-  fill.arrival.verify();
+  verify();
   succeed();
   await fill.done;
   await read(used, 0);
@@ -237,11 +248,10 @@ test('the file is opened once a reader, when there is something to read, and clo
 });
 
 test('reading beyond the end is an error, not an endless wait', async () => {
-  const { fill, succeed, bring } = begin({ size });
+  const { fill, succeed, bring, verify } = begin({ size });
   const waiting = read(fill.reader(), size);
   bring(size);
-  fill.arrival.settle(0);
-  fill.arrival.verify();
+  verify();
   succeed();
   await expect(within(waiting, 'the end')).rejects.toThrow('beyond the end');
 });
@@ -257,9 +267,10 @@ test('who finds no file learns what the fill comes to', async () => {
 });
 
 test('who finds no file of a blob that was stored is told to try again', async () => {
-  const { fill, bring, succeed } = begin({ size, open: async () => undefined });
+  const { fill, bring, succeed, verify } = begin({ size, open: async () => undefined });
   bring(10);
   const reading = read(fill.reader(), 0).catch((error: unknown) => error);
+  verify();
   succeed();
   expect(await within(reading, 'the reader')).toMatchObject({ code: 'UNAVAILABLE' });
 });
@@ -272,9 +283,8 @@ test('a failure is told before what is left is cleaned up, and nothing more is s
   await read(shown, 0);
   const told = [read(waiting, 2_000), read(shown, 10)].map((each) => each.catch((error: unknown) => error));
   const error = new Error('upstream went away');
-  expect(fill.failed).toBe(false);
-  fill.fail(error);
-  expect(fill.failed).toBe(true);
+  fill.note({ kind: 'failed', failure: error });
+  await expect(fill.outcome).rejects.toBe(error);
   expect(await within(Promise.all(told), 'the readers')).toEqual([error, error]);
   await expect(read(fill.reader(), 0)).rejects.toBe(error);
   let over = false;
@@ -290,7 +300,7 @@ test('a failure is told before what is left is cleaned up, and nothing more is s
 test('a failure is told to who waits for the size', async () => {
   const { fill } = begin();
   const waiting = fill.size(neverAborted);
-  fill.fail(new Error('gone'));
+  fill.note({ kind: 'failed', failure: new Error('gone') });
   await expect(within(waiting, 'the size')).rejects.toThrow('gone');
 });
 
@@ -308,18 +318,17 @@ test('bytes that were read while the fill failed are not given out', async () =>
   bring(1_000);
   const first = read(fill.reader(), 0);
   await new Promise(setImmediate);
-  fill.fail(new Error('wrong bytes'));
+  fill.note({ kind: 'failed', failure: new Error('wrong bytes') });
   reading.open();
   await expect(within(first, 'the reader')).rejects.toThrow('wrong bytes');
 });
 
 test('work that throws no error still fails the fill with one', async () => {
   const fill = new Fill(
-    digest,
-    1,
     { run: () => Promise.reject('text'), open: async () => undefined },
-    { patience: 1 },
+    { digest, size: 1, patience: 1 },
   );
+  fill.start();
   await expect(fill.done).rejects.toMatchObject({ message: 'text' });
 });
 
