@@ -1,4 +1,5 @@
 import type { Metrics } from '../lib/metrics.ts';
+import { upstreamsOf } from '../pull/source.ts';
 import type { UpstreamHealth } from '../upstream/health/health.ts';
 import type { Site } from './site.ts';
 
@@ -10,10 +11,10 @@ export function showSite(metrics: Metrics, current: () => Site): void {
   const labels = ['registry', 'upstream'];
   const show = (name: string, help: string, value: (health: UpstreamHealth) => number | undefined) => {
     metrics.gauges(name, help, labels, () =>
-      current().registries.flatMap(({ name: registry, upstreams }) =>
-        upstreams.flatMap(({ name: upstream, health }) => {
+      current().registries.flatMap((registry) =>
+        upstreamsOf(registry).flatMap(({ name: upstream, health }) => {
           const shown = value(health);
-          return shown === undefined ? [] : [{ labels: { registry, upstream }, value: shown }];
+          return shown === undefined ? [] : [{ labels: { registry: registry.name, upstream }, value: shown }];
         }),
       ),
     );

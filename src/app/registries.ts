@@ -13,11 +13,13 @@ export function buildRegistries(config: Config, ground: Ground): readonly Regist
     name,
     tagTtl,
     negativeTtl,
-    offline,
     // Where none is asked there is none that could be.
-    upstreams: (offline ? [] : upstreams).map((upstream) => {
-      return buildUpstream(name, upstream, { config, ground, total });
-    }),
+    source: offline
+      ? { kind: 'offline' }
+      : {
+          kind: 'mirror',
+          upstreams: upstreams.map((each) => buildUpstream(name, each, { config, ground, total })),
+        },
   }));
 }
 

@@ -4,6 +4,7 @@ import { ManifestEndpoint } from '../http/registry/manifest-endpoint.ts';
 import { RegistryApi } from '../http/registry/registry-api.ts';
 import { DeniedManifests } from '../policy/denied-manifest.ts';
 import { UpstreamWatch } from '../pull/asking/upstream-watch.ts';
+import { upstreamsOf } from '../pull/source.ts';
 import { Exporter } from '../transfer/export/exporter.ts';
 import { Status } from '../transfer/images/image-status.ts';
 import { Images } from '../transfer/images/images.ts';
@@ -47,7 +48,7 @@ export async function openSite(config: Config, ground: Ground): Promise<Site> {
   try {
     const registries = buildRegistries(config, ground);
     onClose(async () => {
-      await Promise.all(registries.flatMap(({ upstreams }) => upstreams.map((each) => each.close())));
+      await Promise.all(registries.flatMap(upstreamsOf).map((upstream) => upstream.close()));
     });
     const pulling = openPulling(config, registries, ground, onClose);
     const carrying = openCarrying(config, pulling, ground);

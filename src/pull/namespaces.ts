@@ -3,6 +3,7 @@ import { isRegistryHost, parseRepositoryName } from '../oci/reference.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { Address } from '../oci/route.ts';
 import { ownHost, type Registry, type ResolvedRepository } from './repository.ts';
+import { upstreamsOf } from './source.ts';
 
 /**
  * Finds which registry a request means. The list is closed: what a client names is looked up, never dialled.
@@ -96,7 +97,7 @@ function within(registry: Registry, name: string): string {
 
 /** Whether every upstream is the registry itself. */
 function isDirect(registry: Registry): boolean {
-  return registry.upstreams.every(({ origin }) => new URL(origin).host === ownHost(registry));
+  return upstreamsOf(registry).every(({ origin }) => new URL(origin).host === ownHost(registry));
 }
 
 /** Docker Hub's rule: a name of one component stands for an official image. */

@@ -1,19 +1,16 @@
 import type { Reference, RepositoryName } from '../oci/reference.ts';
 import { type RepositoryKey, repositoryText } from '../oci/repository-key.ts';
-import type { UpstreamClient } from '../upstream/client.ts';
 import type { BackgroundBudget } from './background-budget.ts';
+import type { Source } from './source.ts';
 
-/** A source host that the configuration names, and the endpoints that serve its content. */
+/** A source host that the configuration names, and where its content comes from. */
 export type Registry = {
   readonly name: string;
-  /** In the configured order. */
-  readonly upstreams: readonly UpstreamClient[];
+  readonly source: Source;
   /** Milliseconds for which a tag is served without asking again. */
   readonly tagTtl: number;
   /** Milliseconds for which an absence is remembered. */
   readonly negativeTtl: number;
-  /** Whether upstreams are never asked: there are none then, and what is stored is all there is. */
-  readonly offline?: boolean;
 };
 
 /** A repository of a known registry. */

@@ -8,7 +8,7 @@ import { mustKey } from '../helpers/stored.ts';
 import { digestText, nameComponent } from '../oci/arbitraries.ts';
 
 function registry(name: string): Registry {
-  return { name, upstreams: [], tagTtl: 1, negativeTtl: 1 };
+  return { name, source: { kind: 'mirror', upstreams: [] }, tagTtl: 1, negativeTtl: 1 };
 }
 
 const names = ['docker.io', 'ghcr.io', 'registry.corp:5000', 'local'];

@@ -1,4 +1,5 @@
 import type { Registry, ResolvedRepository } from '../../src/pull/repository.ts';
+import type { Source } from '../../src/pull/source.ts';
 import type { UpstreamClient } from '../../src/upstream/client.ts';
 import { UpstreamHealth } from '../../src/upstream/health/health.ts';
 import {
@@ -63,11 +64,12 @@ export function scriptedUpstream(
 /** The repository `ghcr.io/org/app`, or another, of a registry with these upstreams. */
 export function targetOf(
   upstreams: readonly ScriptedUpstream[],
-  options: Partial<Omit<Registry, 'upstreams'>> & { repository?: string } = {},
+  options: Partial<Omit<Registry, 'source'>> & { repository?: string; closed?: 'offline' | 'hosted' } = {},
 ): ResolvedRepository {
-  const { repository = 'org/app', ...rest } = options;
-  const clients = upstreams.map(({ client }) => client);
-  const registry = { name: 'ghcr.io', tagTtl: 60_000, negativeTtl: 10_000, ...rest, upstreams: clients };
+  const { repository = 'org/app', closed, ...rest } = options;
+  const mirror = { kind: 'mirror', upstreams: upstreams.map(({ client }) => client) } as const;
+  const source: Source = closed === undefined ? mirror : { kind: closed };
+  const registry = { name: 'ghcr.io', tagTtl: 60_000, negativeTtl: 10_000, ...rest, source };
   return { registry, repository: mustKey(registry.name, repository).repository };
 }
 

@@ -12,6 +12,7 @@ import { isOutage } from '../asking/outcomes.ts';
 import type { PullListings } from '../listings/listings.ts';
 import type { PullManifests } from '../manifests/manifests.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { isClosed } from '../source.ts';
 
 /** Milliseconds that a client waits for what is denied to become known. */
 const patience = 10_000;
@@ -71,7 +72,7 @@ export class DeniedContent {
     digests: readonly Digest[],
     signal: AbortSignal,
   ): Promise<void> {
-    if (registry.offline) return;
+    if (isClosed(registry)) return;
     const target = { registry, repository };
     const name = imageName(target);
     let learning = this.#learnt.get(name);

@@ -1,5 +1,6 @@
 import type { Reference } from '../../oci/reference.ts';
 import { imageName, ownHost, type ResolvedRepository } from '../repository.ts';
+import { upstreamsOf } from '../source.ts';
 import { verdictError, weigh } from './outcomes.ts';
 
 /** Whether a login may pull; `unknown` when the upstream has no such manifest, or there was nothing to ask about. */
@@ -18,7 +19,7 @@ export async function askAboutLogin(
   signal: AbortSignal,
 ): Promise<LoginAnswer> {
   const own = ownHost(target.registry);
-  const upstream = target.registry.upstreams.find(({ origin }) => new URL(origin).host === own);
+  const upstream = upstreamsOf(target.registry).find(({ origin }) => new URL(origin).host === own);
   if (upstream === undefined || reference === undefined) return 'unknown';
   const result = await upstream.mayPull(target.repository, reference, authorization, signal);
   switch (result.kind) {

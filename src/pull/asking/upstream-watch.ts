@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { ProbeSchedule } from '../../upstream/health/probe.ts';
 import type { Registry } from '../repository.ts';
+import { upstreamsOf } from '../source.ts';
 import type { KnownHealth } from './known-health.ts';
 
 /** Milliseconds between two looks at who is to be probed. */
@@ -52,7 +53,7 @@ export class UpstreamWatch {
   }
 
   #look(): void {
-    const upstreams = this.#deps.registries.flatMap((registry) => registry.upstreams);
+    const upstreams = this.#deps.registries.flatMap(upstreamsOf);
     for (const upstream of upstreams) {
       const { state } = upstream.health;
       const before = this.#states.get(upstream) ?? 'closed';

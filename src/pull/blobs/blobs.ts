@@ -13,8 +13,8 @@ import type { BlobContent } from '../fill/content.ts';
 import type { Fill } from '../fill/fill.ts';
 import { failureOf, isVerified } from '../fill/fill-state.ts';
 import { bytesByUpstream } from '../fill/served.ts';
-import { offlineError, tagLeadingTo } from '../offline.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { absentError, isClosed, tagLeadingTo, upstreamsOf } from '../source.ts';
 import type { Fills } from './fills.ts';
 
 /** What is known of a blob without touching its bytes. */
@@ -64,7 +64,7 @@ export class PullBlobs {
       this.#sizes.set(digest, stored);
       return { size: stored, outcome: 'hit' };
     }
-    if (target.registry.offline) throw await this.#absent(target, digest);
+    if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const fill = this.#running(target, digest);
     const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
     if (size !== undefined)
@@ -95,7 +95,7 @@ export class PullBlobs {
         close,
       };
     }
-    if (target.registry.offline) throw await this.#absent(target, digest);
+    if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const { fill, joined } = this.#join(target, digest, leave.size);
     const reader = fill.reader();
     try {
@@ -133,7 +133,7 @@ export class PullBlobs {
     const leave = await this.#leave(target, digest, signal);
     const running = this.#fills.find(digest);
     if (running === undefined && (await this.#blobs.size(digest)) !== undefined) return;
-    if (target.registry.offline) throw await this.#absent(target, digest);
+    if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const { fill } = this.#join(target, digest, leave.size);
     await abandonOnAbort(fill.done, signal);
   }
@@ -191,11 +191,11 @@ export class PullBlobs {
     const image = imageName(target);
     const tag = await tagLeadingTo(this.#metadata, keyOf(target), digest);
     const bundle = tag === undefined ? image : `${image}:${tag}`;
-    return offlineError('BLOB_UNKNOWN', `blob ${digest} of ${bundle}`, bundle);
+    return absentError(target.registry.source, 'BLOB_UNKNOWN', `blob ${digest} of ${bundle}`, bundle);
   }
 
   async #askUpstream(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<Leave> {
-    if (target.registry.offline) throw await this.#absent(target, digest);
+    if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const name = nameOf(target, digest);
     const absent = this.#absences.recall(name);
     if (absent !== undefined) throw absent;
@@ -204,7 +204,7 @@ export class PullBlobs {
       async (own) => {
         const answer = await askInOrder(
           // To vouch for what another repository brought takes the trust of who may say what a tag names.
-          inTagOrder(target.registry.upstreams),
+          inTagOrder(upstreamsOf(target.registry)),
           (upstream, attempt) => {
             target.budget?.spend();
             return upstream.headBlob(target.repository, digest, attempt);

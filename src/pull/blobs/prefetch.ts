@@ -7,6 +7,7 @@ import { isIndexMediaType } from '../../oci/media-types.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { PrefetchResult, PullFact } from '../pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
+import { isClosed } from '../source.ts';
 import type { PullBlobs } from './blobs.ts';
 
 /** Bytes above which a layer waits until it is asked for: who only looks at a manifest must not cost that much. */
@@ -59,7 +60,7 @@ export class Prefetch {
   /** Takes note that a manifest was served; returns at once, whatever comes of it. */
   served(target: ResolvedRepository, manifest: StoredManifest): void {
     const { digest, mediaType, bytes } = manifest;
-    if (this.#most === 0 || target.registry.offline || isIndexMediaType(mediaType)) return;
+    if (this.#most === 0 || isClosed(target.registry) || isIndexMediaType(mediaType)) return;
     const name = `${imageName(target)} ${digest}`;
     const now = this.#deps.clock.now();
     const before = this.#seen.get(name);

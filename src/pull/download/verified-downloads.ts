@@ -8,6 +8,7 @@ import type { Fill } from '../fill/fill.ts';
 import { bytesByUpstream } from '../fill/served.ts';
 import type { PullFact } from '../pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
+import { upstreamsOf } from '../source.ts';
 import type { FillSlot } from '../threads/fill-workers.ts';
 import { culpritsOf, type Suspects, suspectsOf } from './blame.ts';
 import { Download, type DownloadPatience } from './download.ts';
@@ -37,7 +38,7 @@ export class VerifiedDownloads {
 
   /** @throws as `Download.run` does; IntegrityError when the second copy is wrong as well */
   async run(fill: Fill, target: ResolvedRepository, slot: FillSlot, signal: AbortSignal): Promise<void> {
-    const all = target.registry.upstreams;
+    const all = upstreamsOf(target.registry);
     const first = this.#download(fill, target, slot, all);
     const leftover = fill.arrival.arrived().size > 0;
     try {
@@ -64,7 +65,7 @@ export class VerifiedDownloads {
     { suspects, wrong }: { suspects: Suspects; wrong: IntegrityError },
     signal: AbortSignal,
   ): Promise<void> {
-    const all = target.registry.upstreams;
+    const all = upstreamsOf(target.registry);
     const suspected = (upstream: UpstreamClient) => suspects.upstreams.includes(upstream.name);
     const again = suspects.certain && all.length > 1 ? [] : all.filter(suspected);
     const attempts = [...all.filter((upstream) => !suspected(upstream)), ...again];
@@ -106,7 +107,7 @@ export class VerifiedDownloads {
   }
 
   #distrust(target: ResolvedRepository, names: readonly string[]): void {
-    for (const upstream of target.registry.upstreams) {
+    for (const upstream of upstreamsOf(target.registry)) {
       if (!names.includes(upstream.name)) continue;
       upstream.health.quarantine('wrong bytes');
       this.#deps.facts.tell({ kind: 'upstream-distrusted', upstream: upstream.name });

@@ -16,9 +16,9 @@ import { Absences } from '../asking/absences.ts';
 import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isOutage, staleCause, verdictError } from '../asking/outcomes.ts';
 import { isFresh } from '../manifests/freshness.ts';
-import { offlineError } from '../offline.ts';
 import type { PullFact } from '../pull-facts.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { absentError, isClosed, upstreamsOf } from '../source.ts';
 import type { HowListed, ReferrersAnswer, TagPage } from './pages.ts';
 import { storedReferrers } from './stored-referrers.ts';
 import { type PageAsked, pageOf } from './tag-page.ts';
@@ -78,7 +78,7 @@ export class PullListings {
     allows: (tag: string) => boolean,
     signal: AbortSignal,
   ): Promise<TagPage> {
-    if (target.registry.offline) {
+    if (isClosed(target.registry)) {
       const stored = pageOf(await this.#storedTags(target), page, allows);
       return { ...stored, outcome: 'hit', staleBecause: undefined };
     }
@@ -112,7 +112,7 @@ export class PullListings {
     artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ReferrersAnswer> {
-    if (target.registry.offline) {
+    if (isClosed(target.registry)) {
       return storedReferrers(this.#metadata, keyOf(target), digest, artifactType);
     }
     const { listing, ...how } = await this.#listing(
@@ -153,7 +153,7 @@ export class PullListings {
     const tags = await this.#metadata.tags.names(keyOf(target));
     if (tags.length > 0) return tags;
     const image = imageName(target);
-    throw offlineError('NAME_UNKNOWN', `nothing of ${image}`, `${image}:TAG`);
+    throw absentError(target.registry.source, 'NAME_UNKNOWN', `nothing of ${image}`, `${image}:TAG`);
   }
 
   /** What is listed as referring to a digest may be read where that digest may. */
@@ -190,7 +190,7 @@ export class PullListings {
             return ask(upstream, attempt);
           };
           // A list changes and is not verified: it is asked of who may say what a tag names.
-          const answer = await askInOrder(inTagOrder(target.registry.upstreams), spendAndAsk, own);
+          const answer = await askInOrder(inTagOrder(upstreamsOf(target.registry)), spendAndAsk, own);
           if (answer.kind === 'refused') {
             const error = verdictError(answer.verdict, title, missing, next);
             this.#absences.remember(flight, error, target.registry.negativeTtl);

@@ -13,8 +13,8 @@ import { Absences } from '../asking/absences.ts';
 import { type Asked, askInOrder, inContentOrder, inTagOrder } from '../asking/ask.ts';
 import type { HedgeBudget } from '../asking/hedge-budget.ts';
 import { retryAfterOf, type Verdict, verdictError } from '../asking/outcomes.ts';
-import { offlineError } from '../offline.ts';
 import { type Ask, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { absentError, isClosed, upstreamsOf } from '../source.ts';
 import type { ManifestStore } from './store.ts';
 
 /** An upstream failure that comes within this many milliseconds is tried once more before the client is told. */
@@ -95,7 +95,7 @@ export class ManifestFetch {
   async get(ask: Ask, named: Tag | undefined): Promise<{ manifest: StoredManifest; upstream: string }> {
     const { clock, hedging } = this.#deps;
     const { target, reference, signal } = ask;
-    if (target.registry.offline) throw await this.#absent(ask);
+    if (isClosed(target.registry)) throw await this.#absent(ask);
     const started = clock.now();
     const getFrom = (upstream: UpstreamClient, own: AbortSignal) =>
       this.#getFrom(upstream, { ...ask, signal: own }, named);
@@ -116,18 +116,19 @@ export class ManifestFetch {
 
   /** Whoever has it may say what a digest names; what a tag does, only who is trusted with that. */
   #orderFor({ registry }: ResolvedRepository, reference: Reference): readonly Ranked<UpstreamClient>[] {
-    const { upstreams } = registry;
+    const upstreams = upstreamsOf(registry);
     return reference.kind === 'tag' ? inTagOrder(upstreams) : inContentOrder(upstreams, this.#deps.random);
   }
 
   /** Names the image whose bundle would bring what is not here. */
   async #absent({ target, reference }: NamedImage): Promise<OciError> {
     const title = titleOf({ target, reference });
-    if (reference.kind === 'tag') return offlineError('MANIFEST_UNKNOWN', title, title);
+    if (reference.kind === 'tag')
+      return absentError(target.registry.source, 'MANIFEST_UNKNOWN', title, title);
     const { store } = this.#deps;
     const key = keyOf(target);
     const tag = await store.tagLeadingTo(key, reference.digest);
-    if (tag === undefined) return offlineError('MANIFEST_UNKNOWN', title, title);
+    if (tag === undefined) return absentError(target.registry.source, 'MANIFEST_UNKNOWN', title, title);
     const image = titleOf({ target, reference: { kind: 'tag', tag } });
     const named = await store.tag(key, tag);
     const index = named && (await store.manifest(key, named.digest));
@@ -135,7 +136,7 @@ export class ManifestFetch {
     const entries = parsed?.kind === 'index' ? parsed.manifests : [];
     const platform = entries.find(({ digest }) => digest === reference.digest)?.platform;
     const part = platform === undefined ? title : `the ${platformText(platform)} image of ${image}`;
-    return offlineError('MANIFEST_UNKNOWN', part, image);
+    return absentError(target.registry.source, 'MANIFEST_UNKNOWN', part, image);
   }
 
   async #getFrom(

@@ -7,6 +7,7 @@ import type { StoredManifest } from '../../store/manifest-records.ts';
 import type { TagRecord } from '../../store/tag-records.ts';
 import { isAbsence, isOutage, staleCause } from '../asking/outcomes.ts';
 import { type Ask, type DigestAsk, keyOf, type ResolvedRepository, type TagAsk } from '../repository.ts';
+import { isClosed } from '../source.ts';
 import { hit, type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './fetch.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
@@ -66,7 +67,7 @@ export class PullManifests {
    */
   async latest(target: ResolvedRepository, tag: Tag, signal: AbortSignal): Promise<StoredManifest> {
     const ask = { target, reference: { kind: 'tag', tag }, signal } as const;
-    if (target.registry.offline) return (await this.pull(ask)).manifest;
+    if (isClosed(target.registry)) return (await this.pull(ask)).manifest;
     return (await this.#fetch.get(ask, undefined)).manifest;
   }
 
@@ -82,7 +83,7 @@ export class PullManifests {
   ): Promise<StoredManifest | undefined> {
     const ask = { target, reference: { kind: 'digest', digest }, signal } as const;
     const stored = await this.#deps.store.manifest(keyOf(target), digest);
-    if (stored !== undefined || target.registry.offline) return stored;
+    if (stored !== undefined || isClosed(target.registry)) return stored;
     try {
       const known = this.#fetch.recall(ask);
       if (known !== undefined) throw known;
@@ -151,7 +152,7 @@ export class PullManifests {
   }
 
   #fresh(target: ResolvedRepository, tag: Tag, record: TagRecord): boolean {
-    if (target.registry.offline) return true;
+    if (isClosed(target.registry)) return true;
     return isFresh(record.checkedAt, ttlOfTag(tag, target.registry.tagTtl), this.#deps.clock.now());
   }
 

@@ -9,8 +9,8 @@ import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts'
 import type { ChildLink, FoundBy, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
-import { tagLeadingTo } from '../offline.ts';
 import type { PullFact } from '../pull-facts.ts';
+import { tagLeadingTo } from '../source.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
 const hotBytes = 32 * 1024 * 1024;

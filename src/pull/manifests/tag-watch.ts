@@ -9,6 +9,7 @@ import type { ManifestHead } from '../../upstream/result.ts';
 import type { Asked } from '../asking/ask.ts';
 import { isOutage, staleCause, type Verdict } from '../asking/outcomes.ts';
 import { type Ask, imageName, keyOf, type ResolvedRepository, type TagAsk } from '../repository.ts';
+import { isClosed } from '../source.ts';
 import { type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, type ManifestFetch } from './fetch.ts';
 import type { ManifestStore } from './store.ts';
@@ -33,7 +34,7 @@ export class TagWatch {
   /** Notes, while nobody waits, what upstream says about a tag that does not follow it. */
   look(target: ResolvedRepository, tag: Tag): void {
     const image = { target, reference: { kind: 'tag', tag } } as const;
-    if (target.registry.offline || this.#fetch.recall(image) !== undefined) return;
+    if (isClosed(target.registry) || this.#fetch.recall(image) !== undefined) return;
     const look = async (signal: AbortSignal) => {
       const ask = { ...image, signal };
       const head = await this.#fetch.head(ask);

@@ -1,8 +1,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
-import { requireOnline } from '../../pull/offline.ts';
 import { imageName } from '../../pull/repository.ts';
+import { isClosed, requireUpstreams } from '../../pull/source.ts';
 import type { Journal } from '../../store/journal.ts';
 import { dueAt, entryId, type SyncEntry } from './sync-entry.ts';
 import { runSync, type SyncReport, type SyncRunDeps, type SyncRunEvent } from './sync-run.ts';
@@ -85,7 +85,7 @@ export class Sync {
           platforms,
           schedule,
           running: this.#running.has(entryId(entry)),
-          next: target.registry.offline ? undefined : dueAt(entry, last?.startedAt),
+          next: isClosed(target.registry) ? undefined : dueAt(entry, last?.startedAt),
           last,
         };
       }),
@@ -109,7 +109,7 @@ export class Sync {
     emit: (event: SyncDemandEvent) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    for (const { target } of entries) requireOnline(target.registry);
+    for (const { target } of entries) requireUpstreams(target.registry);
     let failed = 0;
     for (const entry of entries) {
       const run = await this.run(entry, 'demand', emit, signal);
@@ -129,7 +129,7 @@ export class Sync {
     emit: (event: SyncEvent) => void,
     signal: AbortSignal,
   ): Promise<SyncRunRecorded> {
-    requireOnline(entry.target.registry);
+    requireUpstreams(entry.target.registry);
     const image = imageName(entry.target);
     const id = entryId(entry);
     const running = this.#running.get(id);

@@ -6,6 +6,7 @@ import type { Admission } from '../../pull/admission/admission.ts';
 import { BackgroundBudget, BudgetSpentError } from '../../pull/background-budget.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
+import { upstreamsOf } from '../../pull/source.ts';
 import type { Warm } from '../warm/warm-images.ts';
 import { selectTags } from './select-tags.ts';
 import type { SyncEntry } from './sync-entry.ts';
@@ -160,7 +161,9 @@ async function mayGoOn(
 ): Promise<string | undefined> {
   signal.throwIfAborted();
   if (budget.spent) return spentMessage(budget);
-  const rateLimits = registry.upstreams.filter(({ tags }) => tags).map(({ health }) => health.rateLimit);
+  const rateLimits = upstreamsOf(registry)
+    .filter(({ tags }) => tags)
+    .map(({ health }) => health.rateLimit);
   const ms = Math.min(...rateLimits.map((limit) => limit.backgroundIn()));
   if (!polite || rateLimits.length === 0 || ms === Number.POSITIVE_INFINITY) return undefined;
   if (ms > patience) return `${registry.name} limits the rate of requests: the rest waits for the next run`;

@@ -7,7 +7,7 @@ import type { Fills } from '../../pull/blobs/fills.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
 import type { ManifestAnswer } from '../../pull/manifests/answer.ts';
 import type { PullManifests } from '../../pull/manifests/manifests.ts';
-import { requireOnline } from '../../pull/offline.ts';
+import { isClosed, requireUpstreams } from '../../pull/source.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
 import type { Images } from '../images/images.ts';
 import { type ImageState, type ImageTarget, imageTitle } from '../images/images.ts';
@@ -65,10 +65,10 @@ export class WarmImage {
   async run(signal: AbortSignal): Promise<WarmResult> {
     const before = await this.#state();
     try {
-      if (before?.whole && this.#image.target.registry.offline) {
+      if (before?.whole && isClosed(this.#image.target.registry)) {
         return this.#end('unchanged', before, before.digest, undefined);
       }
-      requireOnline(this.#image.target.registry);
+      requireUpstreams(this.#image.target.registry);
       const found = await this.#first(signal);
       if (found.kind === 'deny') return this.#end('denied', before, undefined, found.message);
       const state = await this.#whole(signal);

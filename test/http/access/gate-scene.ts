@@ -136,5 +136,5 @@ export async function openGateScene(options: SceneOptions = {}): Promise<GateSce
 }
 
 function emptyRegistry(name: string): Registry {
-  return { name, upstreams: [], tagTtl: 0, negativeTtl: 0 };
+  return { name, source: { kind: 'mirror', upstreams: [] }, tagTtl: 0, negativeTtl: 0 };
 }

@@ -126,7 +126,7 @@ test('more manifests than any image has are not looked at, so that it stays unkn
 test('offline nothing is asked: what is stored is all there is', async () => {
   const { content, upstream, target } = await scene([a]);
   await content.learn(
-    { ...target, registry: { ...target.registry, offline: true, upstreams: [] } },
+    { ...target, registry: { ...target.registry, source: { kind: 'offline' } } },
     [a.digest],
     neverAborted,
   );

@@ -26,7 +26,8 @@ function upstreamAt(origin: string, answer: UpstreamResult<true> = ok(true)) {
 
 function registryOf(name: string, ...upstreams: { client: UpstreamClient }[]): ResolvedRepository {
   const target = targetOf([], { name });
-  return { ...target, registry: { ...target.registry, upstreams: upstreams.map(({ client }) => client) } };
+  const source = { kind: 'mirror', upstreams: upstreams.map(({ client }) => client) } as const;
+  return { ...target, registry: { ...target.registry, source } };
 }
 
 const ask = (target: ResolvedRepository, reference: Reference | undefined = v1) =>

@@ -90,7 +90,7 @@ test('what is stored or under way is left alone', async () => {
 test('an index begins nothing, and nor does anything where no upstream is asked', async () => {
   const { served, looked } = scene();
   await served(makeIndex().manifest);
-  await served(image.manifest, targetOf([], { offline: true }));
+  await served(image.manifest, targetOf([], { closed: 'offline' }));
   expect(looked).toEqual([]);
   const none = scene(0);
   await none.served(image.manifest);

@@ -118,7 +118,12 @@ export async function fillScene(origins: readonly string[], options: Options = {
     );
   });
   const { repository } = mustKey('ghcr.io', 'org/app');
-  const registry = { name: 'ghcr.io', upstreams, tagTtl: 60_000, negativeTtl: 10_000 };
+  const registry = {
+    name: 'ghcr.io',
+    source: { kind: 'mirror', upstreams } as const,
+    tagTtl: 60_000,
+    negativeTtl: 10_000,
+  };
   const target = { registry, repository };
   onTestFinished(async () => {
     blobs.close();

@@ -73,7 +73,7 @@ test('a listing that was stored in another order is paged in the same one', asyn
 
 test('what is listed without upstreams is in the same order', async () => {
   const { room, metadata, target } = await scene(scriptedUpstream());
-  const offline = { ...target, registry: { ...target.registry, offline: true } };
+  const offline = { ...target, registry: { ...target.registry, source: { kind: 'offline' } as const } };
   for (const tag of ['V2', 'v10', 'B', 'a', 'b']) {
     const found = { tag: mustTag(tag), upstream: 'up', at: 1 };
     await metadata.manifests.put(keyOf(target), manifest('m'), [], found);

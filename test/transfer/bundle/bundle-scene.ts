@@ -41,7 +41,12 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   onTestFinished(() => metadata.close());
   const blobs = new DiskBlobStore(layout);
   const known = registries.map((name): Registry => {
-    return { name, upstreams: [], tagTtl: 0, negativeTtl: 0 } as unknown as Registry;
+    return {
+      name,
+      source: { kind: 'mirror', upstreams: [] },
+      tagTtl: 0,
+      negativeTtl: 0,
+    } as unknown as Registry;
   });
   const namespaces = new Namespaces(known, { aliases: new Map(), defaultRegistry: registries[0] ?? '' });
   const images = new Images({ metadata, blobs, namespaces });

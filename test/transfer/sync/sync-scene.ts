@@ -19,13 +19,13 @@ export function entryOf(
   options: Partial<Omit<SyncEntry, 'target'>> & {
     upstreams?: readonly ScriptedUpstream[];
     repository?: string;
-    registry?: Partial<Registry>;
+    registry?: Partial<Omit<Registry, 'source'>>;
+    closed?: 'offline' | 'hosted';
   } = {},
 ): SyncEntry {
-  const { upstreams = [], repository = 'org/app', registry = {}, ...rest } = options;
-  const { upstreams: _clients, ...traits } = registry;
+  const { upstreams = [], repository = 'org/app', registry = {}, closed, ...rest } = options;
   return {
-    target: targetOf(upstreams, { repository, ...traits }),
+    target: targetOf(upstreams, { repository, ...(closed && { closed }), ...registry }),
     selection: { tags: ['*'] },
     platforms: [],
     schedule: undefined,

@@ -177,7 +177,7 @@ test('on demand entries run one after the other, and what went wrong is counted'
 });
 
 test('where no upstream is asked nothing is begun', async () => {
-  const entry = entryOf({ registry: { offline: true }, schedule: '@daily' });
+  const entry = entryOf({ closed: 'offline', schedule: '@daily' });
   const { sync, asked } = syncScene([entry]);
   const demand = sync.demand([entry], nothing, neverAborted);
   await expect(demand).rejects.toMatchObject({

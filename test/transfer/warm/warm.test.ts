@@ -224,7 +224,7 @@ describe('what is not right', () => {
   });
 
   test('without upstreams nothing is asked: what is whole is unchanged, the rest is refused', async () => {
-    const { upstream, run, ended, metadata } = await warmScene({ registry: { offline: true } });
+    const { upstream, run, ended, metadata } = await warmScene({ registry: { source: { kind: 'offline' } } });
     upstream.add('org/app', image, 'v1');
     await run(['ghcr.io/org/app:v1']);
     expect(ended()).toEqual([expect.stringMatching(/^failed ghcr.io\/org\/app:v1: this mirror is offline/)]);

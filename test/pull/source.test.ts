@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { requireOnline } from '../../src/pull/offline.ts';
+import { requireUpstreams } from '../../src/pull/source.ts';
 import { makeIndex } from '../helpers/image.ts';
 import { byDigest, fresh, manifestScene, old, tagTtl, v1 } from './manifests/manifest-scene.ts';
 import { bodyOf, scriptedUpstream, targetOf } from './scripted-upstream.ts';
@@ -11,7 +11,7 @@ async function scene(manifest = old) {
   await made.pull();
   upstream.asked.length = 0;
   upstream.answers = {};
-  const offline = targetOf([], { offline: true });
+  const offline = targetOf([], { closed: 'offline' });
   made.clock.advance(1_000 * tagTtl);
   return { ...made, upstream, offline };
 }
@@ -67,8 +67,18 @@ test('a tag that was rolled back stays, and nobody looks what became of it', asy
 });
 
 test('work that is asking upstreams is refused there only', () => {
-  expect(() => requireOnline(targetOf([]).registry)).not.toThrow();
-  expect(() => requireOnline(targetOf([], { offline: true }).registry)).toThrow(
+  expect(() => requireUpstreams(targetOf([]).registry)).not.toThrow();
+  expect(() => requireUpstreams(targetOf([], { closed: 'offline' }).registry)).toThrow(
     'nothing can be fetched from ghcr.io',
   );
+});
+
+test('a hosted registry is closed in the same way, and says where its images come from', async () => {
+  const { pull, told } = await scene();
+  const hosted = targetOf([], { closed: 'hosted' });
+  expect(await told(v1, hosted)).toBe('hit old');
+  await expect(pull(byDigest(fresh), hosted)).rejects.toThrow(
+    `ghcr.io/org/app@${fresh.digest} is not stored here: push`,
+  );
+  expect(() => requireUpstreams(hosted.registry)).toThrow('ghcr.io is hosted here');
 });
