@@ -1,8 +1,10 @@
 import { hash as digestOf, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { neverAborted } from '../lib/abort.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Tell } from '../lib/facts.ts';
+import { Flights } from '../lib/flights.ts';
 import type { Log } from '../lib/log.ts';
+import { Remembered } from '../lib/remembered.ts';
 import { BcryptThread } from './bcrypt-thread.ts';
 import type { HtpasswdFile } from './htpasswd.ts';
 import type { LoginThrottle } from './login-throttle.ts';
@@ -45,10 +47,8 @@ export class Passwords {
   readonly #thread = new BcryptThread();
   /** A key of this process alone: what is remembered cannot be tried out elsewhere. */
   readonly #key = randomBytes(32).toString('base64');
-  readonly #verdicts = new LRUCache<string, { verdict: PasswordVerdict; until: number }>({
-    max: mostVerdicts,
-  });
-  readonly #flights = new Map<string, Promise<PasswordVerdict>>();
+  readonly #verdicts: Remembered<PasswordVerdict>;
+  readonly #comparisons = new Flights<PasswordVerdict>();
 
   /** @param options.hashes bcrypt hashes by user */
   constructor(
@@ -68,6 +68,7 @@ export class Passwords {
     this.#facts = deps.facts;
     this.#configured = options.hashes;
     this.#throttle = deps.throttle;
+    this.#verdicts = new Remembered(deps, { most: mostVerdicts });
   }
 
   /** Whether there can be users at all. */
@@ -103,24 +104,23 @@ export class Passwords {
     if (hash === undefined) return wrong;
     const key = this.#digest(JSON.stringify([name, hash, password]));
     const kept = this.#verdicts.get(key);
-    if (kept !== undefined && kept.until > this.#clock.now()) return kept.verdict;
-    const flight = this.#flights.get(key);
-    if (flight !== undefined) return flight;
+    if (kept !== undefined) return kept;
+    const wait = this.#comparisons.has(key) ? undefined : this.#turnedAway(client);
+    if (wait !== undefined) return { kind: 'limited', retryAfter: wait };
+    const compare = async () => {
+      const verdict = await this.#compare(password, hash, client, own === undefined ? undefined : name);
+      this.#verdicts.set(key, verdict, this.#clock.now() + remembered);
+      return verdict;
+    };
+    return this.#comparisons.join(key, compare, neverAborted).then(({ value }) => value);
+  }
+
+  /** Whole seconds for which a client is not heard; `undefined` when it is now. */
+  #turnedAway(client: string): number | undefined {
     const busy = this.#thread.pending >= mostPending ? 1 : undefined;
     const wait = busy ?? this.#throttle.take(client);
-    if (wait !== undefined) {
-      this.#facts.tell({ kind: 'login-ended', result: 'limited' });
-      return { kind: 'limited', retryAfter: wait };
-    }
-    const user = own === undefined ? undefined : name;
-    const checked = this.#compare(password, hash, client, user)
-      .then((verdict) => {
-        this.#verdicts.set(key, { verdict, until: this.#clock.now() + remembered });
-        return verdict;
-      })
-      .finally(() => this.#flights.delete(key));
-    this.#flights.set(key, checked);
-    return checked;
+    if (wait !== undefined) this.#facts.tell({ kind: 'login-ended', result: 'limited' });
+    return wait;
   }
 
   async #compare(

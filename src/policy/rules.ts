@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import {
   type CompiledRule,
@@ -60,7 +61,7 @@ export class PolicyRules {
   readonly #rules: readonly CompiledRule[];
   readonly #allowsByDefault: boolean;
   readonly #locked: LockedImages | undefined;
-  readonly #images = new Map<string, ImageRules>();
+  readonly #images = new LRUCache<string, ImageRules>({ max: mostImages });
 
   /** @throws {TypeError} naming the rule that cannot be used and why */
   constructor(options: {
@@ -214,7 +215,6 @@ export class PolicyRules {
       named: rules.flatMap(({ digests }) => [...(digests ?? [])]),
       refused: rules.flatMap(({ digests, allowance }) => (allowance ? [] : [...(digests ?? [])])),
     };
-    if (this.#images.size >= mostImages) this.#images.clear();
     this.#images.set(image, found);
     return found;
   }

@@ -1,6 +1,6 @@
 import { jwtVerify, SignJWT } from 'jose';
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../lib/clock.ts';
+import { Remembered } from '../lib/remembered.ts';
 import type { Action, Identity, TokenAccess } from './access.ts';
 
 /** Who issues the tokens, and for whom: also the `service` of a challenge. */
@@ -24,7 +24,7 @@ export type Bearer = Extract<Identity, { kind: 'bearer' }>;
 export class Tokens {
   readonly #clock: Clock;
   readonly #key: Uint8Array;
-  readonly #verified = new LRUCache<string, { bearer: Bearer; until: number }>({ max: mostVerified });
+  readonly #verified: Remembered<Bearer>;
 
   /**
    * @param options.key 32 random bytes; tokens of another key are invalid
@@ -34,6 +34,7 @@ export class Tokens {
     if (options.key.length !== 32) throw new TypeError('the key of tokens has 32 bytes');
     this.#clock = deps.clock;
     this.#key = options.key;
+    this.#verified = new Remembered(deps, { most: mostVerified });
   }
 
   /**
@@ -63,7 +64,7 @@ export class Tokens {
   /** Whom a token belongs to, at once when it was verified before; `undefined` when it is not valid (any more). */
   verify(text: string): Bearer | undefined | Promise<Bearer | undefined> {
     const known = this.#verified.get(text);
-    if (known !== undefined) return known.until > this.#clock.now() ? known.bearer : undefined;
+    if (known !== undefined) return known;
     return text.length > longestToken ? undefined : this.#verify(text);
   }
 
@@ -78,7 +79,7 @@ export class Tokens {
         currentDate: new Date(this.#clock.now()),
       });
       const bearer: Bearer = { kind: 'bearer', name: payload.sub, access: readAccess(payload['access']) };
-      this.#verified.set(text, { bearer, until: (payload.exp ?? 0) * 1000 });
+      this.#verified.set(text, bearer, (payload.exp ?? 0) * 1000);
       return bearer;
     } catch {
       // Whatever is wrong with it, the client's next step is the same: to ask for another.

@@ -101,13 +101,73 @@ test('work that exceeds its deadline is aborted, and its callers are told', asyn
   }
 });
 
-test('closing aborts all work under way', async () => {
+test('without a deadline work takes as long as it does, and leaves no timer', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const flights = new Flights<string>();
+  const { begun, work } = steered<string>();
+  const call = flights.join('a', work, neverAborted);
+  expect(vi.getTimerCount()).toBe(0);
+  begun[0]?.land('value');
+  expect(await call).toEqual({ value: 'value', joined: false });
+});
+
+test('it says what is under way, from the moment it is asked for to its end', async () => {
+  const flights = new Flights<string>();
+  const { begun, work } = steered<string>();
+  const calls = ['a', 'b', 'b'].map((key) => flights.join(key, work, neverAborted));
+  expect([flights.active, flights.has('a'), flights.has('c')]).toEqual([2, true, false]);
+  begun[0]?.land('value');
+  await calls[0];
+  expect([flights.active, flights.has('a'), flights.has('b')]).toEqual([1, false, true]);
+  begun[1]?.fail(new Error('failed'));
+  await Promise.allSettled(calls);
+  expect(flights.active).toBe(0);
+});
+
+test('work that throws at once fails as any other, and leaves nothing behind', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const flights = new Flights<string>({ deadline: 10_000 });
+  const call = flights.join(
+    'a',
+    () => {
+      throw new Error('at once');
+    },
+    neverAborted,
+  );
+  await expect(call).rejects.toThrow('at once');
+  expect([flights.active, vi.getTimerCount()]).toEqual([0, 0]);
+});
+
+test('closing aborts all work under way, and what begins later, and waits for its end', async () => {
+  const flights = new Flights<string>();
+  const { begun, work } = steered<string>();
+  const calls = ['a', 'b'].map((key) => flights.join(key, work, neverAborted));
+  const reason = new Error('closed');
+  let closed = false;
+  const closing = flights.close(reason).then(() => {
+    closed = true;
+  });
+  expect(begun.map(({ signal }) => signal.reason)).toEqual([reason, reason]);
+  begun[0]?.fail(reason);
+  await expect(calls[0]).rejects.toBe(reason);
+  expect(closed).toBe(false);
+  begun[1]?.land('after all');
+  expect(await calls[1]).toMatchObject({ value: 'after all' });
+  await closing;
+  void flights.join('late', work, neverAborted);
+  expect(begun[2]?.signal.aborted).toBe(true);
+  begun[2]?.land('late');
+});
+
+test('without a reason closing says that the server stops', async () => {
   const flights = new Flights<string>({ deadline: 10_000 });
   const { begun, work } = steered<string>();
   const calls = ['a', 'b'].map((key) => flights.join(key, work, neverAborted));
-  flights.close();
+  void flights.close();
   for (const { signal, fail } of begun) {
-    expect(signal.aborted).toBe(true);
+    expect(signal.reason).toMatchObject({ code: 'TIMEOUT', message: 'the server is stopping' });
     fail(signal.reason);
   }
   for (const result of await Promise.allSettled(calls)) expect(result.status).toBe('rejected');

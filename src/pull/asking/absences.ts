@@ -1,27 +1,27 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../lib/clock.ts';
+import { Remembered } from '../../lib/remembered.ts';
+
+/** Failures remembered at once. */
+const mostKnown = 20_000;
 
 /** Remembers failures briefly, so that a client that repeats itself is answered without asking upstream again. */
 export class Absences {
   readonly #clock: Clock;
-  readonly #known = new LRUCache<string, { readonly error: Error; readonly until: number }>({ max: 20_000 });
+  readonly #known: Remembered<Error>;
 
   constructor(deps: { clock: Clock }) {
     this.#clock = deps.clock;
+    this.#known = new Remembered(deps, { most: mostKnown });
   }
 
   /** Remembers `error` as the answer for `key`, for `ttl` milliseconds. */
   remember(key: string, error: Error, ttl: number): void {
-    if (ttl > 0) this.#known.set(key, { error, until: this.#clock.now() + ttl });
+    if (ttl > 0) this.#known.set(key, error, this.#clock.now() + ttl);
   }
 
   /** The answer that still holds for `key`. */
   recall(key: string): Error | undefined {
-    const known = this.#known.get(key);
-    if (known === undefined) return undefined;
-    if (this.#clock.now() < known.until) return known.error;
-    this.#known.delete(key);
-    return undefined;
+    return this.#known.get(key);
   }
 
   /** Forgets what is known of `key`. */

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
-import { abandonOnAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { Flights } from '../../lib/flights.ts';
+import { Remembered } from '../../lib/remembered.ts';
 import { type Reference, referenceText } from '../../oci/reference.ts';
 import type { LoginThrottle } from '../../policy/login-throttle.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
@@ -38,28 +38,27 @@ export class Passthrough {
   readonly #mayPull: MayPull;
   readonly #throttle: LoginThrottle;
   readonly #key = randomBytes(32);
-  readonly #answers = new LRUCache<string, { answer: 'yes' | 'no'; until: number }>({ max: mostRemembered });
-  readonly #flights = new Map<string, Promise<PassthroughVerdict>>();
-  readonly #closing = new AbortController();
+  readonly #answers: Remembered<'yes' | 'no'>;
+  readonly #flights = new Flights<PassthroughVerdict>();
 
   /** @param deps.throttle bounds what upstreams are asked in vain; shared with the passwords */
   constructor(deps: { clock: Clock; mayPull: MayPull; throttle: LoginThrottle }) {
     this.#clock = deps.clock;
     this.#mayPull = deps.mayPull;
     this.#throttle = deps.throttle;
+    this.#answers = new Remembered(deps, { most: mostRemembered });
   }
 
   /** The remembered answer for a login; `undefined` when it has to be asked. */
   known(target: ResolvedRepository, authorization: string): 'yes' | 'no' | undefined {
-    const kept = this.#answers.get(this.#keyOf(target, authorization));
-    return kept !== undefined && kept.until > this.#clock.now() ? kept.answer : undefined;
+    return this.#answers.get(this.#keyOf(target, authorization));
   }
 
   /**
    * Asks, once for all who ask the same at the same time. Rejects with the caller's signal's reason.
    * @param client the address that a no is counted for
    */
-  ask(
+  async ask(
     target: ResolvedRepository,
     authorization: string,
     reference: Reference | undefined,
@@ -67,37 +66,32 @@ export class Passthrough {
   ): Promise<PassthroughVerdict> {
     const key = this.#keyOf(target, authorization);
     const name = `${key} ${reference === undefined ? '' : referenceText(reference)}`;
-    let flight = this.#flights.get(name);
-    if (flight === undefined) {
-      flight = this.#askNow(key, client, (own) => this.#mayPull(target, authorization, reference, own));
-      const ended = () => this.#flights.delete(name);
-      // Every caller may have left by the time it fails.
-      flight.then(ended, ended);
-      this.#flights.set(name, flight);
-    }
-    return abandonOnAbort(flight, signal);
+    const ask = (own: AbortSignal) =>
+      this.#askNow(key, client, () => this.#mayPull(target, authorization, reference, own));
+    const { value } = await this.#flights.join(name, ask, signal);
+    return value;
   }
 
   /** Ends what is under way. */
   close(): void {
-    this.#closing.abort(new Error('the server was closed'));
+    void this.#flights.close();
   }
 
   async #askNow(
     key: string,
     client: string,
-    ask: (signal: AbortSignal) => Promise<PassthroughAnswer>,
+    ask: () => Promise<PassthroughAnswer>,
   ): Promise<PassthroughVerdict> {
     const retryAfter = this.#throttle.take(client);
     if (retryAfter !== undefined) return { kind: 'limited', retryAfter };
     let answer: PassthroughAnswer | undefined;
     try {
-      answer = await ask(this.#closing.signal);
+      answer = await ask();
     } finally {
       if (answer !== 'no') this.#throttle.giveBack(client);
     }
     if (answer !== 'unknown') {
-      this.#answers.set(key, { answer, until: this.#clock.now() + remembered[answer] });
+      this.#answers.set(key, answer, this.#clock.now() + remembered[answer]);
     }
     return { kind: answer };
   }

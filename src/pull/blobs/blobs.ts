@@ -140,7 +140,7 @@ export class PullBlobs {
 
   /** Aborts what is under way, but for fills. */
   close(): void {
-    this.#flights.close();
+    void this.#flights.close();
   }
 
   /**

@@ -145,7 +145,7 @@ export class PullListings {
 
   /** Aborts what is under way. */
   close(): void {
-    this.#flights.close();
+    void this.#flights.close();
   }
 
   /** All tags that are served without upstreams. */

@@ -98,7 +98,7 @@ export class PullManifests {
 
   /** Aborts what is under way. */
   close(): void {
-    this.#flights.close();
+    void this.#flights.close();
     this.#watch.close();
   }
 

@@ -128,7 +128,7 @@ export class TagWatch {
 
   /** Aborts what is under way. */
   close(): void {
-    this.#watches.close();
+    void this.#watches.close();
   }
 }
 

@@ -1,5 +1,7 @@
+import { neverAborted } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Tell } from '../../lib/facts.ts';
+import { Flights } from '../../lib/flights.ts';
 import type { Log } from '../../lib/log.ts';
 import { imageName } from '../../pull/repository.ts';
 import { isClosed, requireUpstreams } from '../../pull/source.ts';
@@ -58,8 +60,7 @@ type SyncDeps = SyncRunDeps & {
 export class Sync {
   readonly entries: readonly SyncEntry[];
   readonly #deps: SyncDeps;
-  readonly #running = new Map<string, Promise<SyncRunRecorded>>();
-  readonly #closing = new AbortController();
+  readonly #runs = new Flights<SyncRunRecorded>();
 
   constructor(deps: SyncDeps, options: { entries: readonly SyncEntry[] }) {
     this.#deps = deps;
@@ -68,7 +69,7 @@ export class Sync {
 
   /** How many entries are being synced. */
   get active(): number {
-    return this.#running.size;
+    return this.#runs.active;
   }
 
   /** How every entry stands. */
@@ -84,7 +85,7 @@ export class Sync {
           newest: selection.newest,
           platforms,
           schedule,
-          running: this.#running.has(entryId(entry)),
+          running: this.#runs.has(entryId(entry)),
           next: isClosed(target.registry) ? undefined : dueAt(entry, last?.startedAt),
           last,
         };
@@ -132,26 +133,18 @@ export class Sync {
     requireUpstreams(entry.target.registry);
     const image = imageName(entry.target);
     const id = entryId(entry);
-    const running = this.#running.get(id);
-    if (running !== undefined) {
-      emit({ kind: 'joined', image });
-      const run = await running;
-      emit({ kind: 'ended', image, ...run });
-      return run;
-    }
-    const run = this.#run(entry, cause, emit, AbortSignal.any([signal, this.#closing.signal]));
-    this.#running.set(id, run);
-    try {
-      return await run;
-    } finally {
-      this.#running.delete(id);
-    }
+    const joins = this.#runs.has(id);
+    if (joins) emit({ kind: 'joined', image });
+    const run = (own: AbortSignal) => this.#run(entry, cause, emit, AbortSignal.any([signal, own]));
+    // A run ends with the signal of whoever began it, who waits for that end.
+    const { value } = await this.#runs.join(id, run, joins ? signal : neverAborted);
+    if (joins) emit({ kind: 'ended', image, ...value });
+    return value;
   }
 
   /** Breaks off what is under way; downloads that were begun go on as long as those of clients do. */
   async close(): Promise<void> {
-    this.#closing.abort(new Error('the server is stopping'));
-    await Promise.allSettled(this.#running.values());
+    await this.#runs.close();
   }
 
   async #run(

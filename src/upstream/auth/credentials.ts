@@ -1,5 +1,5 @@
-import { abandonOnAbort } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { Flights } from '../../lib/flights.ts';
 import { type Credential, CredentialError, sameCredential } from './credential.ts';
 import { runCredentialHelper } from './credential-helper.ts';
 import { readDockerConfig } from './docker-config.ts';
@@ -73,9 +73,8 @@ type Held =
 export class FetchedCredentials implements CredentialSource {
   readonly #clock: Clock;
   readonly #fetch: (signal: AbortSignal) => Promise<Credential | undefined>;
-  readonly #closing = new AbortController();
+  readonly #looks = new Flights<Credential | undefined>();
   #held: Held | undefined;
-  #flight: Promise<Credential | undefined> | undefined;
   #refused: { readonly credential: Credential; readonly at: number } | undefined;
 
   /** `fetch` throws a {@link CredentialError} when it fails; its signal aborts when the source is closed. */
@@ -84,20 +83,15 @@ export class FetchedCredentials implements CredentialSource {
     this.#fetch = fetch;
   }
 
-  get(signal: AbortSignal): Promise<Credential | undefined> {
+  async get(signal: AbortSignal): Promise<Credential | undefined> {
     const held = this.#held;
-    if (held?.kind === 'found') return Promise.resolve(held.credential);
+    if (held?.kind === 'found') return held.credential;
     if (held !== undefined && this.#clock.now() < held.until) {
-      return held.kind === 'failed' ? Promise.reject(held.error) : Promise.resolve(undefined);
+      if (held.kind === 'failed') throw held.error;
+      return undefined;
     }
-    if (this.#flight === undefined) {
-      this.#flight = this.#look().finally(() => {
-        this.#flight = undefined;
-      });
-      // Every caller may have left by the time it fails.
-      this.#flight.catch(() => {});
-    }
-    return abandonOnAbort(this.#flight, signal);
+    const { value } = await this.#looks.join('', (own) => this.#look(own), signal);
+    return value;
   }
 
   refused(credential: Credential): void {
@@ -111,12 +105,12 @@ export class FetchedCredentials implements CredentialSource {
   }
 
   close(): void {
-    this.#closing.abort(new Error('the upstream client was closed'));
+    void this.#looks.close(new Error('the upstream client was closed'));
   }
 
-  async #look(): Promise<Credential | undefined> {
+  async #look(signal: AbortSignal): Promise<Credential | undefined> {
     try {
-      const credential = await this.#fetch(this.#closing.signal);
+      const credential = await this.#fetch(signal);
       this.#held =
         credential === undefined
           ? { kind: 'none', until: this.#clock.now() + patience }

@@ -155,6 +155,37 @@ test('an entry is never synced twice at once: who asks meanwhile gets the end of
   expect(sync.active).toBe(0);
 });
 
+test('who joined a run leaves it without ending it; who began it ends it, and waits for the end', async () => {
+  const entry = entryOf();
+  const reached = makeGate();
+  const wound = makeGate();
+  const { sync, runs } = syncScene([entry], {
+    tags: ['1.0.0'],
+    warmed: {
+      '1.0.0': async (signal) => {
+        reached.open();
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        await wound.opened;
+        throw signal.reason;
+      },
+    },
+  });
+  const [beginner, joiner] = [new AbortController(), new AbortController()];
+  const first = sync.run(entry, 'demand', nothing, beginner.signal);
+  await reached.opened;
+  const second = sync.run(entry, 'demand', nothing, joiner.signal);
+  joiner.abort(new Error('joined and left'));
+  await expect(second).rejects.toThrow('joined and left');
+  expect(sync.active).toBe(1);
+  const settled = Promise.allSettled([first]);
+  beginner.abort(new Error('interrupted'));
+  await Promise.resolve();
+  expect(sync.active).toBe(1);
+  wound.open();
+  expect(await settled).toMatchObject([{ status: 'rejected', reason: { message: 'interrupted' } }]);
+  expect([sync.active, runs.length]).toEqual([0, 0]);
+});
+
 test('on demand entries run one after the other, and what went wrong is counted', async () => {
   const good = entryOf();
   const bad = entryOf({ repository: 'org/other', selection: { tags: ['2*'] } });
