@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { Config } from '../../config/config.ts';
 import { abandonOnAbort } from '../../lib/abort.ts';
 import type { AdminRequest } from './admin-transport.ts';
@@ -30,9 +31,7 @@ export class AdminClient {
    * @throws AdminError; the signal's reason when it aborts
    */
   async call(request: AdminRequest, signal: AbortSignal): Promise<unknown> {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of this.#ask(request, signal)) chunks.push(chunk);
-    return parse(Buffer.concat(chunks).toString('utf8'));
+    return parse(await text(this.#ask(request, signal)));
   }
 
   /**
@@ -120,9 +119,7 @@ function lineValue(line: string): unknown {
 }
 
 async function refusal(body: AsyncIterable<Uint8Array>): Promise<AdminError> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  const { errors } = parse(Buffer.concat(chunks).toString('utf8')) as { errors?: unknown[] };
+  const { errors } = parse(await text(body)) as { errors?: unknown[] };
   return errorOf(errors?.[0]);
 }
 

@@ -1,3 +1,4 @@
+import { readUpTo } from '../../lib/read-up-to.ts';
 import { AdminError } from './admin-client.ts';
 
 /** A login at other mirrors. */
@@ -56,15 +57,11 @@ export function mirrorOrigin(text: string): string | undefined {
   return url.origin;
 }
 
-async function textOf(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length;
-    if (length > largestAnswer) throw new AdminError('BROKEN_OFF', 'its answer is too long to be one');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+async function textOf({ body }: Response): Promise<string> {
+  if (body === null) return '';
+  const { bytes, whole } = await readUpTo(body, largestAnswer);
+  if (!whole) throw new AdminError('BROKEN_OFF', 'its answer is too long to be one');
+  return bytes.toString('utf8');
 }
 
 function refusal(status: number, value: unknown, login: MirrorLogin | undefined): AdminError {

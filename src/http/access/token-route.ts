@@ -3,6 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
+import { readUpTo } from '../../lib/read-up-to.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Access, TokenAccess } from '../../policy/access.ts';
 import { isTokenAction, type Tokens } from '../../policy/tokens.ts';
@@ -84,17 +85,10 @@ async function readForm({ incoming, outgoing }: Exchange): Promise<string> {
   if (type.trim().toLowerCase() !== 'application/x-www-form-urlencoded') {
     throw new OciError('UNSUPPORTED', 'a token is asked for with a form, or with GET and Basic');
   }
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > longestForm) {
-      outgoing.setHeader('Connection', 'close');
-      throw new OciError('SIZE_INVALID', `the form is longer than ${longestForm} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const { bytes, whole } = await readUpTo(incoming, longestForm);
+  if (whole) return bytes.toString('utf8');
+  outgoing.setHeader('Connection', 'close');
+  throw new OciError('SIZE_INVALID', `the form is longer than ${longestForm} bytes`);
 }
 
 /**

@@ -17,7 +17,7 @@ import type { ImportEvent } from '../../transfer/import/import-events.ts';
 import type { Importer } from '../../transfer/import/importer.ts';
 import { statuses } from '../respond.ts';
 import { imageOf, invalid, objectOf, stringsOf } from './input.ts';
-import { type AdminOptions, adminRouter, permit } from './router.ts';
+import { type AdminOptions, adminRouter, jsonBody, permit } from './router.ts';
 
 /** What the routes work with. */
 type BundleDeps = {
@@ -43,7 +43,7 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
   const { app, route } = adminRouter({ log }, options);
 
   const plan = async (c: Context, signal: AbortSignal): Promise<ExportPlan> => {
-    const request = exportRequest(await largeJson(c), deps.images, options);
+    const request = exportRequest(await jsonBody(c, largestRequest), deps.images, options);
     return exporter.plan(request, signal).catch((error: unknown) => {
       throw error instanceof BundleError
         ? new OciError('MANIFEST_UNKNOWN', error.message, { cause: error })
@@ -161,23 +161,5 @@ function keyOf(text: string) {
     return readVerifyKey(text);
   } catch (error) {
     throw invalid(`verifyKey: ${(error as Error).message}`, error);
-  }
-}
-
-async function largeJson(c: Context): Promise<unknown> {
-  if (!/^application\/json\s*(?:;|$)/i.test(c.req.header('content-type') ?? '')) {
-    throw invalid('the request body must be declared as Content-Type: application/json');
-  }
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    length += chunk.length;
-    if (length > largestRequest) throw new OciError('SIZE_INVALID', 'the receipt is too large');
-    chunks.push(chunk);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
-  } catch (cause) {
-    throw invalid('the request body is not JSON', cause);
   }
 }

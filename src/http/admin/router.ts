@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Context, Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
+import { readUpTo } from '../../lib/read-up-to.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import { beginExchange, type Exchange } from '../exchange.ts';
@@ -84,25 +85,20 @@ export function permit(
 }
 
 /**
- * The body as a JSON value, bounded whether or not its length was declared. It must be declared as JSON, which no web
- * page can send across origins without asking first.
+ * The body as a JSON value, of at most `most` bytes whether or not its length was declared. It must be declared as JSON,
+ * which no web page can send across origins without asking first.
  * @throws OciError `NAME_INVALID` or `SIZE_INVALID`
  */
-export async function jsonBody(c: Context): Promise<unknown> {
+export async function jsonBody(c: Context, most: number = largestBody): Promise<unknown> {
   const type = c.req.header('content-type') ?? '';
   if (!/^application\/json\s*(?:;|$)/i.test(type)) {
     throw invalid('the request body must be declared as Content-Type: application/json');
   }
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
-    length += chunk.length;
-    if (length > largestBody)
-      throw new OciError('SIZE_INVALID', `the request body is over ${largestBody} bytes`);
-    chunks.push(chunk);
-  }
+  const { body } = c.req.raw;
+  const { bytes, whole } = await readUpTo(body ?? ReadableStream.from([]), most);
+  if (!whole) throw new OciError('SIZE_INVALID', `the request body is over ${most} bytes`);
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+    return JSON.parse(bytes.toString('utf8')) as unknown;
   } catch (cause) {
     throw invalid('the request body is not JSON', cause);
   }

@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 import { abandonOnAbort } from '../../lib/abort.ts';
+import { readUpTo } from '../../lib/read-up-to.ts';
 import { Egress, type EgressRule } from '../egress/egress.ts';
 import { type ProxyOptions, proxyFor } from '../egress/proxy-choice.ts';
 import { TrustRoots } from '../egress/trust-roots.ts';
@@ -163,15 +164,9 @@ async function readBody(
     if (ok && !/^(?:identity)?$/i.test(headers['content-encoding'] ?? '')) {
       throw new SmallHttpError('protocol', 'the answer is compressed although this was not asked for');
     }
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      chunks.push(chunk);
-      if (size > limit && ok) throw tooLong;
-      if (size > limit) break;
-    }
-    return Buffer.concat(chunks).subarray(0, limit);
+    const { bytes, whole } = await readUpTo(body as AsyncIterable<Buffer>, limit);
+    if (ok && !whole) throw tooLong;
+    return bytes;
   } finally {
     // A body that is left unread would keep its connection; destroying one that was read in whole does nothing.
     body.on('error', () => {}).destroy();
