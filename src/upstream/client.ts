@@ -11,18 +11,11 @@ import { proxyFor } from './egress/proxy-choice.ts';
 import { UpstreamHealth } from './health/health.ts';
 import { declaredLength, SmallHttp } from './http/small-http.ts';
 import { listReferrers, listTags } from './requests/all-pages.ts';
+import type { BlobRequest } from './requests/blob-request.ts';
 import { manifestHeadType, manifestType } from './requests/manifest-type.ts';
 import { type ClientLogin, mayPull } from './requests/may-pull.ts';
 import { type ProbeOutcome, type Reading, RegistryRequests } from './requests/registry-requests.ts';
-import type {
-  BlobRange,
-  BlobTransfer,
-  BodyHop,
-  ManifestBody,
-  ManifestHead,
-  ReferrersBody,
-  UpstreamResult,
-} from './result.ts';
+import type { BlobRange, ManifestBody, ManifestHead, ReferrersBody, UpstreamResult } from './result.ts';
 import { parseUpstreamUrl, type UpstreamOptions } from './upstream-options.ts';
 import type { WireRequest } from './wire/messages.ts';
 
@@ -43,7 +36,7 @@ export type UpstreamDeps = {
 /**
  * The client of one upstream: it authenticates, follows redirects by hand, judges media types, and says in plain
  * values what the upstream said. It verifies no digest, keeps no content and decides no policy. Every method
- * rejects with the signal's reason on abort, and otherwise resolves to an {@link UpstreamResult}.
+ * that takes a signal rejects with its reason on abort, and otherwise resolves to an {@link UpstreamResult}.
  */
 export class UpstreamClient {
   /** Host, port and base path of the URL: what users are shown as the upstream's name. */
@@ -165,22 +158,15 @@ export class UpstreamClient {
   }
 
   /**
-   * Transfers a blob's bytes from `start` up to but not including `end`, or to the blob's end. `hop` is run once for
-   * each request on the way, with this call's signal, and follows nothing. A transfer that broke off is `ok` with
-   * `ending: 'broken'`.
+   * A request for a blob's bytes from `start` up to but not including `end`, or to the blob's end. It says what to send
+   * and is told what became of it; nothing is sent here.
    */
-  getBlob(
-    repository: string,
-    digest: Digest,
-    { start, end }: BlobRange,
-    hop: BodyHop,
-    signal: AbortSignal,
-  ): Promise<UpstreamResult<BlobTransfer>> {
+  getBlob(repository: string, digest: Digest, { start, end }: BlobRange): BlobRequest {
     const range =
       start > 0 || end !== undefined ? { range: `bytes=${start}-${end === undefined ? '' : end - 1}` } : {};
     const headers = { 'user-agent': this.#options.userAgent, accept: '*/*', ...range };
-    const plan = { path: `blobs/${digest}`, headers, offset: start };
-    return this.#requests.blob(repository, plan, (url, own) => this.#wireRequest(url, own), hop, signal);
+    const path = `blobs/${digest}`;
+    return this.#requests.blob(repository, { path, headers }, (url, own) => this.#wireRequest(url, own));
   }
 
   /** Lists tags, at most `limit` of them, page by page within the upstream's origin; what is no tag is left out. */
@@ -225,7 +211,7 @@ export class UpstreamClient {
     return this.#requests.probe(signal);
   }
 
-  /** Ends everything that is under way here; hops are ended by their signals. */
+  /** Ends everything that is under way here. Requests for blobs are ended by whoever sends them. */
   async close(): Promise<void> {
     this.#auth.close();
     this.#credentials?.close();

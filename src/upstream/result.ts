@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import type { WireFailure, WireRequest } from './wire/messages.ts';
+import type { WireFailure } from './wire/messages.ts';
 
 /** What a registry was asked for; the first argument of `observe` and a field of every {@link UpstreamError}. */
 export type UpstreamOp =
@@ -92,7 +92,7 @@ export type ReferrersBody = {
 };
 
 /** What became of one GET of a blob's bytes from `offset` on. */
-export type HopResult =
+export type FetchResult =
   /** The body was accepted and written. */
   | {
       readonly kind: 'body';
@@ -112,16 +112,6 @@ export type HopResult =
     }
   /** No answer. */
   | WireFailure;
-
-/**
- * Runs one GET and follows nothing. The pull room passes a function that runs it in a worker and writes the
- * body to a file. `expect.offset` is where the body has to start: see `acceptBody`.
- */
-export type BodyHop = (
-  request: WireRequest,
-  expect: { readonly offset: number },
-  signal: AbortSignal,
-) => Promise<HopResult>;
 
 /** The bytes of a blob that are asked for: from `start` up to but not including `end`, or to its end. */
 export type BlobRange = { readonly start: number; readonly end?: number | undefined };

@@ -43,7 +43,7 @@ export function scriptedUpstream(
 ): ScriptedUpstream {
   const asked: string[] = [];
   const scripted = { answers, asked };
-  const traits = { name, tags, maxConnections, minSpeed, health };
+  const traits = { name, tags, maxConnections, minSpeed, bandwidths: [], health };
   const client = new Proxy(traits as unknown as UpstreamClient, {
     get(target, property) {
       if (property in target) return Reflect.get(target, property);

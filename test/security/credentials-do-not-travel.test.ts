@@ -7,7 +7,7 @@ import { makeImage } from '../helpers/image.ts';
 import { request } from '../helpers/request.ts';
 import { startProxy, temporaryDirectory } from '../helpers/start-proxy.ts';
 import { httpServer, proxyServer } from '../upstream/loopback.ts';
-import { digest, never, openClient, openHop, tag } from '../upstream/open-client.ts';
+import { digest, never, openClient, openTransfer, tag } from '../upstream/open-client.ts';
 import { localhostTls } from '../upstream/tls-fixture.ts';
 
 const username = 'robot-account';
@@ -58,7 +58,7 @@ describe(redirects, () => {
     });
     const { client } = openClient(registry.origin, { username, password });
     await client.headManifest('a', tag, never);
-    await client.getBlob('a', digest, { start: 0 }, openHop().hop, never);
+    await openTransfer().get(client, 'a', digest, { start: 0 }, never);
     const collected = registry.journal.filter(({ url }) => url === '/collect');
     expect(collected).toHaveLength(2);
     for (const { headers } of [...collected, ...detour.journal]) {
@@ -73,7 +73,7 @@ describe(redirects, () => {
     const options = { proxy: { https, noProxy: [] }, ca: localhostTls.cert };
     const { client } = openClient(registry.origin, options);
     await client.headManifest('a', tag, never);
-    await client.getBlob('a', digest, { start: 0 }, openHop().hop, never);
+    await openTransfer().get(client, 'a', digest, { start: 0 }, never);
     const sent = Buffer.from('someone:proxy-secret').toString('base64');
     expect(proxy.heads).toHaveLength(2);
     for (const head of proxy.heads) expect(head).toContain(sent);

@@ -6,7 +6,7 @@ import { ociError, outcome, request } from '../helpers/request.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
 import { httpServer } from '../upstream/loopback.ts';
 import { namesOf } from '../upstream/names.ts';
-import { digest, never, openClient, openHop, tag } from '../upstream/open-client.ts';
+import { digest, never, openClient, openTransfer, tag } from '../upstream/open-client.ts';
 
 const advisories =
   'CVE-2026-111590 (Harbor), GitLab #455273, CVE-2022-0249: a URL that somebody else names leads to internal hosts';
@@ -81,10 +81,10 @@ describe(advisories, () => {
   ])('a name that %s is judged by the address that is connected to', async (_, answers) => {
     const { page, url, names } = await rebinding(answers);
     const { client, logged } = openClient(url, {}, names().lookup);
-    const { hop, bytes } = openHop(names().lookup);
+    const { get, bytes } = openTransfer(names().lookup);
     for (const result of [
       await client.headManifest('a', tag, never),
-      await client.getBlob('a', digest, { start: 0 }, hop, never),
+      await get(client, 'a', digest, { start: 0 }, never),
     ]) {
       expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'egress' } });
     }

@@ -2,13 +2,13 @@ import type { LookupFunction } from 'node:net';
 import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/lib/clock.ts';
 import type { Log } from '../../src/lib/log.ts';
-import { parseDigest } from '../../src/oci/digest.ts';
+import { type Digest, parseDigest } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { UpstreamClient } from '../../src/upstream/client.ts';
-import type { BodyHop } from '../../src/upstream/result.ts';
+import type { BlobRange, BlobTransfer, FetchResult, UpstreamResult } from '../../src/upstream/result.ts';
 import type { UpstreamOptions } from '../../src/upstream/upstream-options.ts';
 import { acceptBody } from '../../src/upstream/wire/accept-body.ts';
-import type { WireRequest } from '../../src/upstream/wire/messages.ts';
+import type { WireRequest, WireResponseHead } from '../../src/upstream/wire/messages.ts';
 import { Wire } from '../../src/upstream/wire/wire.ts';
 
 /** A signal that never aborts. */
@@ -55,13 +55,18 @@ export function openClient(url: string, more: Partial<UpstreamOptions> = {}, loo
   return { client, observed, logged, clock };
 }
 
-/** A hop that keeps the bytes, and a journal of the requests that it was given. */
-export function openHop(lookup?: LookupFunction) {
+/** Transfers blobs as a fill does, keeps the bytes, and notes the requests that were sent. */
+export function openTransfer(lookup?: LookupFunction) {
   const wire = new Wire({ ...(lookup && { lookup }) });
   onTestFinished(() => wire.close());
   const chunks: Buffer[] = [];
   const requests: WireRequest[] = [];
-  const hop: BodyHop = async (request, { offset }, signal) => {
+  const send = async (
+    request: WireRequest,
+    offset: number,
+    begun: (headers: WireResponseHead['headers']) => void,
+    signal: AbortSignal,
+  ): Promise<FetchResult> => {
     requests.push(request);
     let skip = 0;
     let total: number | undefined;
@@ -75,6 +80,7 @@ export function openHop(lookup?: LookupFunction) {
           if (verdict.kind === 'refuse') return 'collect';
           ({ skip, total } = verdict);
           accepted = true;
+          begun(head.headers);
           return 'read';
         },
         chunk: (bytes) => {
@@ -90,5 +96,24 @@ export function openHop(lookup?: LookupFunction) {
     if (result.kind === 'complete') return { kind: 'body', total, received, ending: 'complete' };
     return accepted ? { kind: 'body', total, received, ending: result } : result;
   };
-  return { hop, requests, bytes: () => Buffer.concat(chunks).toString() };
+  const get = async (
+    client: UpstreamClient,
+    repository: string,
+    wanted: Digest,
+    range: BlobRange,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<BlobTransfer>> => {
+    const blob = client.getBlob(repository, wanted, range);
+    try {
+      let step = await blob.first(signal);
+      while (step.kind === 'send') {
+        const result = await send(step.request, range.start, (headers) => blob.begun(headers), signal);
+        step = await blob.next(result, signal);
+      }
+      return step.result;
+    } finally {
+      blob.close();
+    }
+  };
+  return { get, requests, bytes: () => Buffer.concat(chunks).toString() };
 }

@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
-import { UpstreamError } from '../../upstream/result.ts';
+import { type BlobTransfer, UpstreamError, type UpstreamResult } from '../../upstream/result.ts';
 import type { Refusal } from '../asking/outcomes.ts';
 import type { FillProgress } from '../threads/fill-progress.ts';
 import type { FillSlot } from '../threads/fill-workers.ts';
@@ -39,6 +39,7 @@ export class LaneRun {
   readonly startedAt: number;
   readonly ended: Promise<LaneEnd>;
   readonly #progress: FillProgress;
+  readonly #now: () => number;
   readonly #abort = new AbortController();
   #begunAt: number | undefined;
   #rate: number;
@@ -57,10 +58,11 @@ export class LaneRun {
   ) {
     this.order = order;
     this.#progress = deps.progress;
+    this.#now = deps.now;
     this.startedAt = deps.now();
     this.#rate = order.expectedRate;
     this.#measured = { at: this.startedAt, position: order.start };
-    this.ended = this.#run(deps, begun, signal);
+    this.ended = this.#run(deps.slot, begun, signal);
   }
 
   /** When its body began, on the clock of `deps.now`. */
@@ -109,34 +111,22 @@ export class LaneRun {
   }
 
   async #run(
-    { slot, now }: { slot: FillSlot; now: () => number },
+    slot: FillSlot,
     begun: (lane: LaneRun, total: number | undefined) => void,
     signal: AbortSignal,
   ): Promise<LaneEnd> {
-    const { upstream, repository, digest, start, end, maySkip, budgets, throttled } = this.order;
+    const { upstream, start, end, throttled } = this.order;
     const pass = upstream.health.admit();
     const transfer = upstream.health.began((end ?? this.stop) - start);
     const own = AbortSignal.any([signal, this.#abort.signal]);
+    const onBegun = (total: number | undefined) => {
+      this.#begunAt = this.#now();
+      this.#measured = { at: this.#begunAt, position: start };
+      transfer.firstByte();
+      begun(this, total);
+    };
     try {
-      const result = await upstream.getBlob(
-        repository,
-        digest,
-        { start, end },
-        (request, _range, hopSignal) => {
-          return slot.hop(
-            { slot: this.order.slot, request, start, maySkip, budgets },
-            (total, headers) => {
-              if (request.url.startsWith(`${upstream.origin}/`)) upstream.health.rateLimit.heard(headers);
-              this.#begunAt = now();
-              this.#measured = { at: this.#begunAt, position: start };
-              transfer.firstByte();
-              begun(this, total);
-            },
-            hopSignal,
-          );
-        },
-        own,
-      );
+      const result = await this.#transfer(slot, onBegun, own);
       const { position } = this;
       if (result.kind !== 'ok') return { position, refusal: result, complete: false };
       if (result.value.ending === 'complete') return { position, refusal: undefined, complete: true };
@@ -147,6 +137,34 @@ export class LaneRun {
     } finally {
       pass.release();
       if (!throttled) transfer.ended(this.position - start);
+    }
+  }
+
+  /** Sends what the upstream's client says, in the fill's worker, until there is a result. */
+  async #transfer(
+    slot: FillSlot,
+    onBegun: (total: number | undefined) => void,
+    signal: AbortSignal,
+  ): Promise<UpstreamResult<BlobTransfer>> {
+    const { upstream, repository, digest, start, end, maySkip, budgets } = this.order;
+    const blob = upstream.getBlob(repository, digest, { start, end });
+    try {
+      let step = await blob.first(signal);
+      while (step.kind === 'send') {
+        const { request } = step;
+        const result = await slot.fetch(
+          { slot: this.order.slot, request, start, maySkip, budgets },
+          (total, headers) => {
+            blob.begun(headers);
+            onBegun(total);
+          },
+          signal,
+        );
+        step = await blob.next(result, signal);
+      }
+      return step.result;
+    } finally {
+      blob.close();
     }
   }
 

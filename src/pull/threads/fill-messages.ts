@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Interval } from '../../lib/range-set.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
-import type { HopResult } from '../../upstream/result.ts';
+import type { FetchResult } from '../../upstream/result.ts';
 import type { WireRequest } from '../../upstream/wire/messages.ts';
 
 /** What the main thread asks of a fill worker: `fill` names the fill, `call` the request, which its replies repeat. */
@@ -26,7 +26,7 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
       readonly port: MessagePort;
     }
   | {
-      readonly kind: 'hop';
+      readonly kind: 'fetch';
       readonly slot: number;
       readonly request: WireRequest;
       /** The first byte asked for. */
@@ -36,7 +36,7 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
       /** The memories of the bandwidth budgets to keep. */
       readonly budgets: readonly SharedArrayBuffer[];
     }
-  | { readonly kind: 'stop-hop'; readonly slot: number }
+  | { readonly kind: 'stop-fetch'; readonly slot: number }
   | { readonly kind: 'verify' }
   | { readonly kind: 'digests'; readonly stretches: readonly Interval[] }
   | { readonly kind: 'reset' }
@@ -46,13 +46,13 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
 /** What a fill worker answers. Failures of the disk travel as `failed`, with the system's error code. */
 export type FillReply = { readonly fill: number; readonly call: number } & (
   | { readonly kind: 'opened'; readonly arrived: readonly Interval[] }
-  /** The answer to a hop has begun; `total` is the whole blob's size where it is declared. */
+  /** The answer to a fetch has begun; `total` is the whole blob's size where it is declared. */
   | {
       readonly kind: 'begun';
       readonly total: number | undefined;
       readonly headers: Readonly<Record<string, string>>;
     }
-  | { readonly kind: 'hopped'; readonly result: HopResult }
+  | { readonly kind: 'fetched'; readonly result: FetchResult }
   | { readonly kind: 'verified'; readonly found: Digest | undefined }
   | { readonly kind: 'digests'; readonly digests: readonly string[] }
   | { readonly kind: 'done' }

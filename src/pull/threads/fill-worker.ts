@@ -4,9 +4,9 @@ import { IntegrityError } from '../../oci/errors.ts';
 import { serveHash } from '../../store/disk/far-hash.ts';
 import { Ingest } from '../../store/disk/ingest.ts';
 import { Wire } from '../../upstream/wire/wire.ts';
+import { type OpenFill, runFetch } from './fetch-task.ts';
 import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
 import { FillProgress } from './fill-progress.ts';
-import { type OpenFill, runHop } from './hop-task.ts';
 
 /** The entry of a fill worker: downloads, hashes and writes, so that the main thread only serves and steers. */
 
@@ -29,7 +29,7 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
     const { path, digest, limit, sizeKnown, hasher } = command;
     const ingest = Ingest.open(path, digest, limit, hasher);
     const progress = new FillProgress(command.progress);
-    fills.set(command.fill, { ingest, progress, limit, sizeKnown, hops: new Map() });
+    fills.set(command.fill, { ingest, progress, limit, sizeKnown, fetches: new Map() });
     reply({ kind: 'opened', arrived: ingest.arrived });
     return;
   }
@@ -44,11 +44,11 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
     return;
   }
   switch (command.kind) {
-    case 'hop':
-      reply({ kind: 'hopped', result: await runHop(wire, fill, command, reply) });
+    case 'fetch':
+      reply({ kind: 'fetched', result: await runFetch(wire, fill, command, reply) });
       return;
-    case 'stop-hop':
-      fill.hops.get(command.slot)?.abort();
+    case 'stop-fetch':
+      fill.fetches.get(command.slot)?.abort();
       return;
     case 'verify':
       reply({ kind: 'verified', found: await wrongDigest(fill) });
@@ -61,7 +61,7 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
       reply({ kind: 'done' });
       return;
     case 'close':
-      for (const hop of fill.hops.values()) hop.abort();
+      for (const fetch of fill.fetches.values()) fetch.abort();
       fills.delete(command.fill);
       fill.ingest.close();
       reply({ kind: 'done' });

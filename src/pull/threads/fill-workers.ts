@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Interval } from '../../lib/range-set.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
-import type { HopResult } from '../../upstream/result.ts';
+import type { FetchResult } from '../../upstream/result.ts';
 import type { WireRequest } from '../../upstream/wire/messages.ts';
 import type { FillCommand, FillReply, Unaddressed } from './fill-messages.ts';
 import type { FillProgress } from './fill-progress.ts';
@@ -18,7 +18,7 @@ export class FillStorageError extends Error {
 }
 
 /** One GET of a lane. */
-export type LaneHop = {
+export type LaneRequest = {
   readonly slot: number;
   readonly request: WireRequest;
   /** The first byte asked for. */
@@ -36,7 +36,7 @@ export type FillSlot = {
   /** Opens the fill's file; resolves to what an earlier run left in it. */
   open(): Promise<readonly Interval[]>;
   /** Runs one GET into the file; `begun` is called when its body begins. */
-  hop(hop: LaneHop, begun: LaneBegun, signal: AbortSignal): Promise<HopResult>;
+  fetch(request: LaneRequest, begun: LaneBegun, signal: AbortSignal): Promise<FetchResult>;
   /** The share of the time since the last call in which its thread had work to do, 0 to 1. */
   strain(): number;
   /** Compares the digest; `undefined` when right, else the digest found. */
@@ -122,12 +122,12 @@ export class FillWorkers {
         this.#post(hasher, id, ++this.#lastId, { kind: 'hash', path, algorithm, port }, [port]);
         return (await call({ ...command, hasher: port1 }, 'opened', undefined, [port1])).arrived;
       },
-      hop: async (hop, begun, signal) => {
+      fetch: async (request, begun, signal) => {
         signal.throwIfAborted();
-        const stop = () => this.#post(crew, id, ++this.#lastId, { kind: 'stop-hop', slot: hop.slot });
+        const stop = () => this.#post(crew, id, ++this.#lastId, { kind: 'stop-fetch', slot: request.slot });
         signal.addEventListener('abort', stop, { once: true });
         try {
-          const { result } = await call({ kind: 'hop', ...hop }, 'hopped', begun);
+          const { result } = await call({ kind: 'fetch', ...request }, 'fetched', begun);
           signal.throwIfAborted();
           return result;
         } finally {

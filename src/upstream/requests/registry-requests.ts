@@ -3,12 +3,13 @@ import type { Observe, UpstreamAuth } from '../auth/auth.ts';
 import type { UpstreamHealth } from '../health/health.ts';
 import { parseRetryAfter } from '../http/retry-after.ts';
 import type { SmallAnswer, SmallHttp } from '../http/small-http.ts';
-import type { BlobTransfer, BodyHop, UpstreamOp, UpstreamRefusal, UpstreamResult } from '../result.ts';
+import type { BlobTransfer, UpstreamOp, UpstreamRefusal, UpstreamResult } from '../result.ts';
 import { UpstreamError, type UpstreamErrorReason } from '../result.ts';
 import type { WireRequest } from '../wire/messages.ts';
-import { walk } from './follow.ts';
+import { BlobRequest } from './blob-request.ts';
+import { FollowedRequest, type Wanted } from './followed-request.ts';
 import { nextPage } from './next-page.ts';
-import { sendSmall, sentByHop } from './sending.ts';
+import { sendSmall } from './send-small.ts';
 
 /** A request for something small: `path` below the repository, or a whole URL within the upstream's origin. */
 export type SmallPlan = {
@@ -23,7 +24,7 @@ export type Reading<T> =
   | { readonly kind: 'value'; readonly value: T }
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** Builds the wire request of one hop. */
+/** Builds one request as the wire sends it. */
 export type WireRequests = (url: URL, headers: Readonly<Record<string, string>>) => WireRequest;
 
 /**
@@ -38,7 +39,7 @@ const maxVersionAnswer = 64 * 1024;
 /** Pages of a listing that are followed at most. */
 const maxPages = 100;
 
-/** One upstream's requests, by repository: where they go, how they are walked, what is observed. */
+/** One upstream's requests, by repository: where they go, how they are followed, what is observed. */
 export class RegistryRequests {
   readonly #http: SmallHttp;
   readonly #auth: UpstreamAuth;
@@ -126,29 +127,15 @@ export class RegistryRequests {
     });
   }
 
-  /** Transfers a blob's bytes from `offset` on, by as many hops as it takes. */
-  async blob(
+  /** A request for a blob's bytes; `wire` completes each request that is to be sent for it. */
+  blob(
     repository: string,
-    plan: { path: string; headers: Readonly<Record<string, string>>; offset: number },
+    { path, headers }: { path: string; headers: Readonly<Record<string, string>> },
     wire: WireRequests,
-    hop: BodyHop,
-    signal: AbortSignal,
-  ): Promise<UpstreamResult<BlobTransfer>> {
-    return this.#observed('get-blob', () => {
-      return walk<BlobTransfer>(
-        { auth: this.#auth, clock: this.#clock, health: this.#health },
-        this.#upstream,
-        {
-          op: 'get-blob',
-          url: this.endpoint(repository, plan.path),
-          repository: this.#base + repository,
-          headers: plan.headers,
-          send: async (url, headers) =>
-            sentByHop(await hop(wire(url, headers), { offset: plan.offset }, signal)),
-        },
-        signal,
-      );
-    });
+  ): BlobRequest {
+    const url = this.endpoint(repository, path);
+    const followed = this.#followed<BlobTransfer>('get-blob', repository, { url, headers });
+    return new BlobRequest({ followed, observe: this.#observe, wire });
   }
 
   async #askForVersion(signal: AbortSignal): Promise<ProbeOutcome> {
@@ -173,25 +160,32 @@ export class RegistryRequests {
     return status >= 500 ? 'down' : 'unclear';
   }
 
-  #answer(
+  async #answer(
     op: UpstreamOp,
     repository: string,
     plan: SmallPlan,
     signal: AbortSignal,
   ): Promise<UpstreamResult<SmallAnswer>> {
-    const { method, maxBytes } = plan;
-    return walk<SmallAnswer>(
-      { auth: this.#auth, clock: this.#clock, health: this.#health },
-      this.#upstream,
-      {
-        op,
-        url: typeof plan.path === 'string' ? this.endpoint(repository, plan.path) : plan.path,
-        repository: this.#base + repository,
-        headers: { accept: plan.accept },
-        send: (url, headers) => sendSmall(this.#http, { method, url, headers, maxBytes }, signal),
-      },
-      signal,
-    );
+    const { method, accept, maxBytes } = plan;
+    const first = typeof plan.path === 'string' ? this.endpoint(repository, plan.path) : plan.path;
+    const request = this.#followed<SmallAnswer>(op, repository, { url: first, headers: { accept } });
+    let step = await request.first(signal);
+    while (step.kind === 'send') {
+      const { url, headers } = step;
+      const answer = await sendSmall(this.#http, { method, url, headers, maxBytes }, signal);
+      step = await request.next(answer, signal);
+    }
+    return step.result;
+  }
+
+  #followed<T>(
+    op: UpstreamOp,
+    repository: string,
+    { url, headers }: Pick<Wanted, 'url' | 'headers'>,
+  ): FollowedRequest<T> {
+    const wanted = { op, url, repository: this.#base + repository, headers };
+    const deps = { auth: this.#auth, clock: this.#clock, health: this.#health };
+    return new FollowedRequest<T>(deps, { upstream: this.#upstream, wanted });
   }
 
   async #observed<T>(op: UpstreamOp, work: () => Promise<UpstreamResult<T>>): Promise<UpstreamResult<T>> {

@@ -13,7 +13,7 @@ afterEach(() => {
 
 /** The connections open at one time, as `upstream start-stop`. */
 const lanesOf = (scene: DownloadScene) =>
-  scene.open.map(({ upstream, hop, stop }) => `${upstream} ${hop.start}-${stop}`);
+  scene.open.map(({ upstream, fetch, stop }) => `${upstream} ${fetch.start}-${stop}`);
 
 test('a line that throttles each connection is used by several, and the blob is whole', async () => {
   const { scene, download } = await start({ a: { maxConnections: 4, script: begins } });
@@ -192,7 +192,7 @@ test('a first byte that is late is asked of another upstream, and whoever comes 
 
 test('an upstream that sends whole blobs only keeps one connection, which gets its bytes back', async () => {
   const script = (lane: TestLane) => {
-    if (lane.hop.start > 0 && !lane.hop.maySkip) lane.refuse(down('a', rangeless));
+    if (lane.fetch.start > 0 && !lane.fetch.maySkip) lane.refuse(down('a', rangeless));
     else lane.begin(size);
   };
   const { scene, download } = await start({ a: { maxConnections: 4, script } });
@@ -213,13 +213,13 @@ test('an upstream that sends whole blobs only is continued by reading over what 
   scene.lane(0).bring(megabyte);
   scene.lane(0).cut();
   await settle();
-  expect(scene.lane(1).hop).toMatchObject({ start: megabyte, maySkip: true });
+  expect(scene.lane(1).fetch).toMatchObject({ start: megabyte, maySkip: true });
 });
 
 test('beside another connection nobody reads over what is here', async () => {
   const { scene } = await start({ a: { maxConnections: 4, script: begins } });
   await flow(scene, 1_000, () => megabyte);
-  expect(scene.lanes.slice(1).map(({ hop }) => hop.maySkip)).toEqual([false, false, false]);
+  expect(scene.lanes.slice(1).map(({ fetch }) => fetch.maySkip)).toEqual([false, false, false]);
 });
 
 test('an upstream that limits the rate is not asked again by this download', async () => {

@@ -7,10 +7,17 @@ import { Download } from '../../../src/pull/download/download.ts';
 import { Sources } from '../../../src/pull/download/sources.ts';
 import { Fill } from '../../../src/pull/fill/fill.ts';
 import type { PullFact } from '../../../src/pull/pull-facts.ts';
-import type { FillSlot, LaneBegun, LaneHop } from '../../../src/pull/threads/fill-workers.ts';
+import type { FillSlot, LaneBegun, LaneRequest } from '../../../src/pull/threads/fill-workers.ts';
 import type { BlobFile } from '../../../src/store/blob-store.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
-import { type HopResult, UpstreamError, type UpstreamRefusal } from '../../../src/upstream/result.ts';
+import type { BlobRequest } from '../../../src/upstream/requests/blob-request.ts';
+import {
+  type BlobTransfer,
+  type FetchResult,
+  UpstreamError,
+  type UpstreamRefusal,
+  type UpstreamResult,
+} from '../../../src/upstream/result.ts';
 import type { WireRequest } from '../../../src/upstream/wire/messages.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
 import { pullFacts } from '../../helpers/facts.ts';
@@ -22,7 +29,7 @@ export type TestLane = {
   readonly upstream: string;
   /** What is asked for, as `upstream start-end`; without an end it is the end of the blob. */
   readonly asked: string;
-  readonly hop: LaneHop;
+  readonly fetch: LaneRequest;
   /** The next byte that it brings. */
   readonly position: number;
   readonly stop: number;
@@ -74,7 +81,7 @@ export class DownloadScene {
   readonly #bytes: Buffer;
   #length = 0;
   readonly #copies = new Map<string, TestUpstream>();
-  readonly #refused = new WeakMap<HopResult, UpstreamRefusal>();
+  readonly #refused = new WeakMap<FetchResult, UpstreamRefusal>();
 
   /**
    * @param options.left what an earlier run left, as intervals of the right blob
@@ -120,7 +127,7 @@ export class DownloadScene {
   /** The place of the fill. */
   readonly slot: FillSlot = {
     open: async () => this.arrived.intervals,
-    hop: (hop, begun, signal) => this.#hop(hop, begun, signal),
+    fetch: (fetch, begun, signal) => this.#fetch(fetch, begun, signal),
     strain: () => 0,
     verify: async () => {
       this.calls.push('verify');
@@ -163,34 +170,44 @@ export class DownloadScene {
     const health =
       upstream.health ?? new UpstreamHealth({ clock: { now: () => Date.now() }, random: () => 0.999 });
     const answers: ScriptedUpstream['answers'] = {
-      getBlob: async (_repository, _digest, { start, end }, hop, signal) => {
-        signal.throwIfAborted();
-        const request = { url: `${name} ${start}-${end ?? ''}` } as WireRequest;
-        const result = await hop(request, { offset: start }, signal);
-        const refusal = this.#refused.get(result);
-        if (refusal !== undefined) return refusal;
-        if (result.kind !== 'body') throw new Error('a test lane ends otherwise');
-        const { total, received, ending } = result;
-        if (ending === 'complete') return ok({ ending, total, received }, name);
-        return ok({ ending: 'broken', total, received, reason: 'cut', message: 'it was cut' }, name);
+      getBlob: (_repository, _digest, { start, end }) => {
+        const blob: Pick<BlobRequest, keyof BlobRequest> = {
+          first: async (signal) => {
+            signal.throwIfAborted();
+            return { kind: 'send', request: { url: `${name} ${start}-${end ?? ''}` } as WireRequest };
+          },
+          next: async (result) => ({ kind: 'ended', result: this.#resultOf(name, result) }),
+          begun: () => undefined,
+          close: () => undefined,
+        };
+        return blob as BlobRequest;
       },
     };
     return scriptedUpstream(answers, name, { ...upstream, health });
   }
 
-  #hop(hop: LaneHop, begun: LaneBegun, signal: AbortSignal): Promise<HopResult> {
+  #resultOf(name: string, result: FetchResult): UpstreamResult<BlobTransfer> {
+    const refusal = this.#refused.get(result);
+    if (refusal !== undefined) return refusal;
+    if (result.kind !== 'body') throw new Error('a test lane ends otherwise');
+    const { total, received, ending } = result;
+    if (ending === 'complete') return ok({ ending, total, received }, name);
+    return ok({ ending: 'broken', total, received, reason: 'cut', message: 'it was cut' }, name);
+  }
+
+  #fetch(fetch: LaneRequest, begun: LaneBegun, signal: AbortSignal): Promise<FetchResult> {
     signal.throwIfAborted();
     if (this.lanes.length > 500) throw new Error('this download never ends');
-    const { slot, start } = hop;
+    const { slot, start } = fetch;
     const { progress } = this.fill.arrival;
-    const name = hop.request.url.split(' ')[0] ?? '';
+    const name = fetch.request.url.split(' ')[0] ?? '';
     const { copy: copies = this.blob, script } = this.#copies.get(name) ?? {};
     const turn = this.lanes.filter(({ upstream }) => upstream === name).length;
     const copy = typeof copies === 'function' ? copies(turn) : copies;
-    const { promise, resolve, reject } = Promise.withResolvers<HopResult>();
+    const { promise, resolve, reject } = Promise.withResolvers<FetchResult>();
     let end: TestLane['end'];
     let total: number | undefined;
-    const body = (ending: Extract<HopResult, { kind: 'body' }>['ending']): HopResult => {
+    const body = (ending: Extract<FetchResult, { kind: 'body' }>['ending']): FetchResult => {
       return { kind: 'body', total, received: progress.position(slot) - start, ending };
     };
     // Its slot is used again once it has ended.
@@ -203,8 +220,8 @@ export class DownloadScene {
     };
     const lane: TestLane = {
       upstream: name,
-      asked: hop.request.url,
-      hop,
+      asked: fetch.request.url,
+      fetch,
       get position() {
         return last?.position ?? progress.position(slot);
       },
@@ -234,7 +251,7 @@ export class DownloadScene {
       refuse: (refusal) =>
         over('refused', () => {
           const result = { kind: 'answer', status: 0, headers: {}, body: new Uint8Array() } as const;
-          const own: HopResult = { ...result };
+          const own: FetchResult = { ...result };
           this.#refused.set(own, refusal);
           resolve(own);
         }),

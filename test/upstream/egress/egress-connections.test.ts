@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Wire } from '../../../src/upstream/wire/wire.ts';
 import { httpServer, keepingSink, proxyServer, wireRequest } from '../loopback.ts';
 import { namesOf } from '../names.ts';
-import { digest, never, openClient, openHop, tag } from '../open-client.ts';
+import { digest, never, openClient, openTransfer, tag } from '../open-client.ts';
 
 const manifest = 'application/vnd.oci.image.manifest.v1+json';
 const elsewhere = '203.0.114.7';
@@ -46,8 +46,8 @@ describe('a redirect to a name that leads to this machine', () => {
   it('is not followed for a blob', async () => {
     const { secret, registry, names, url } = await redirecting(byName, elsewhere);
     const { client } = openClient(url);
-    const { hop, bytes } = openHop(names.lookup);
-    const result = await client.getBlob('a', digest, { start: 0 }, hop, never);
+    const { get, bytes } = openTransfer(names.lookup);
+    const result = await get(client, 'a', digest, { start: 0 }, never);
     expect(result).toMatchObject({
       kind: 'unavailable',
       cause: { reason: 'egress', message: expect.stringContaining('files.test') },
@@ -61,8 +61,8 @@ describe('a redirect to a name that leads to this machine', () => {
     const { secret, names, url } = await redirecting(byName, '127.0.0.1');
     const { client } = openClient(url, {}, names.lookup);
     expect(await client.headManifest('a', tag, never)).toMatchObject({ kind: 'ok' });
-    const { hop, bytes } = openHop(names.lookup);
-    expect(await client.getBlob('a', digest, { start: 0 }, hop, never)).toMatchObject({ kind: 'ok' });
+    const { get, bytes } = openTransfer(names.lookup);
+    expect(await get(client, 'a', digest, { start: 0 }, never)).toMatchObject({ kind: 'ok' });
     expect(bytes()).toBe('{}');
     expect(secret.journal).toHaveLength(2);
     // Small requests and bodies have connections of their own: one lookup for each of them.
@@ -79,8 +79,8 @@ it.each([
   const { names, url } = await redirecting(() => target, elsewhere);
   const { client } = openClient(url, {}, names.lookup);
   const small = await client.headManifest('a', tag, never);
-  const { hop } = openHop(namesOf({ 'registry.test': [['127.0.0.1'], [elsewhere]] }).lookup);
-  const blob = await client.getBlob('a', digest, { start: 0 }, hop, never);
+  const { get } = openTransfer(namesOf({ 'registry.test': [['127.0.0.1'], [elsewhere]] }).lookup);
+  const blob = await get(client, 'a', digest, { start: 0 }, never);
   for (const result of [small, blob]) {
     expect(result).toMatchObject({
       kind: 'unavailable',
@@ -162,7 +162,7 @@ describe('an outbound proxy', () => {
     const url = `http://127.0.0.1:${proxy.port}`;
     const { client } = openClient('https://registry.test', { proxy: { https: url, noProxy: [] } }, lookup);
     await client.headManifest('a', tag, never);
-    await client.getBlob('a', digest, { start: 0 }, openHop(lookup).hop, never);
+    await openTransfer(lookup).get(client, 'a', digest, { start: 0 }, never);
     expect(proxy.heads.map((head) => head.split('\r\n')[0])).toEqual([
       'CONNECT registry.test:443 HTTP/1.1',
       'CONNECT registry.test:443 HTTP/1.1',

@@ -2,7 +2,7 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { httpServer } from '../loopback.ts';
 import { namesOf } from '../names.ts';
-import { digest, never, openClient, openHop, tag } from '../open-client.ts';
+import { digest, never, openClient, openTransfer, tag } from '../open-client.ts';
 import { localhostTls, otherTls } from '../tls-fixture.ts';
 
 const manifest = 'application/vnd.oci.image.manifest.v1+json';
@@ -24,9 +24,9 @@ async function hosts() {
 
 async function fetchBoth(url: string, ca: string | undefined) {
   const { client } = openClient(url, ca === undefined ? {} : { ca }, lookup);
-  const { hop } = openHop(lookup);
+  const { get } = openTransfer(lookup);
   const small = await client.headManifest('a', tag, never);
-  const blob = await client.getBlob('a', digest, { start: 0 }, hop, never);
+  const blob = await get(client, 'a', digest, { start: 0 }, never);
   return [small, blob].map((result) => (result.kind === 'unavailable' ? result.cause.reason : result.kind));
 }
 

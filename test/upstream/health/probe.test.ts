@@ -3,7 +3,7 @@ import { ProbeSchedule } from '../../../src/upstream/health/probe.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { httpServer, rawServer } from '../loopback.ts';
 import { candidate, seeded } from '../mirrors.ts';
-import { digest, must, never, openClient, openHop, tag } from '../open-client.ts';
+import { digest, must, never, openClient, openTransfer, tag } from '../open-client.ts';
 
 const headOk = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
 
@@ -195,9 +195,9 @@ describe('what a client tells its health', () => {
         socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(bytes)}`);
       });
       const { client } = openClient(`http://127.0.0.1:${port}`);
-      const { hop } = openHop();
+      const { get } = openTransfer();
       for (let n = 0; n < 3; n++) {
-        const got = await client.getBlob('a', digest, { start: 0 }, hop, never);
+        const got = await get(client, 'a', digest, { start: 0 }, never);
         expect(got).toMatchObject({ kind: 'ok', value: { ending: 'broken', received: bytes } });
       }
       expect(client.health.state).toBe(state);

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { httpServer, rawServer } from '../loopback.ts';
-import { digest, never, openClient, openHop } from '../open-client.ts';
+import { digest, never, openClient, openTransfer } from '../open-client.ts';
 
 const blob = 'the bytes of a blob';
 
@@ -21,8 +21,8 @@ describe('getBlob', () => {
   it('transfers the whole, or from an offset on', async () => {
     const server = await httpServer(serve);
     const { client, observed } = openClient(server.origin);
-    const whole = openHop();
-    expect(await client.getBlob('a/b', digest, { start: 0 }, whole.hop, never)).toEqual({
+    const whole = openTransfer();
+    expect(await whole.get(client, 'a/b', digest, { start: 0 }, never)).toEqual({
       kind: 'ok',
       upstream: server.host,
       value: { ending: 'complete', total: blob.length, received: blob.length },
@@ -36,8 +36,8 @@ describe('getBlob', () => {
       headersTimeout: 5000,
       stallTimeout: 5000,
     });
-    const rest = openHop();
-    await client.getBlob('a/b', digest, { start: 4 }, rest.hop, never);
+    const rest = openTransfer();
+    await rest.get(client, 'a/b', digest, { start: 4 }, never);
     expect(rest.bytes()).toBe(blob.slice(4));
     expect(server.journal[1]?.headers.range).toBe('bytes=4-');
     expect(observed).toEqual(['get-blob ok', 'get-blob ok']);
@@ -45,8 +45,8 @@ describe('getBlob', () => {
 
   it('continues where the upstream knows no ranges', async () => {
     const server = await httpServer((_request, response) => response.end(blob));
-    const { hop, bytes } = openHop();
-    const result = await openClient(server.origin).client.getBlob('a', digest, { start: 4 }, hop, never);
+    const { get, bytes } = openTransfer();
+    const result = await get(openClient(server.origin).client, 'a', digest, { start: 4 }, never);
     expect(result).toMatchObject({ kind: 'ok', value: { ending: 'complete', received: blob.length - 4 } });
     expect(bytes()).toBe(blob.slice(4));
   });
@@ -55,14 +55,8 @@ describe('getBlob', () => {
     const { port } = await rawServer((socket) =>
       socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${blob.length}\r\n\r\nthe`),
     );
-    const { hop, bytes } = openHop();
-    const result = await openClient(`http://127.0.0.1:${port}`).client.getBlob(
-      'a',
-      digest,
-      { start: 0 },
-      hop,
-      never,
-    );
+    const { get, bytes } = openTransfer();
+    const result = await get(openClient(`http://127.0.0.1:${port}`).client, 'a', digest, { start: 0 }, never);
     expect(result).toMatchObject({
       kind: 'ok',
       value: { ending: 'broken', reason: 'cut', received: 3, total: blob.length },
@@ -81,23 +75,56 @@ describe('getBlob', () => {
     const server = await httpServer((_request, response) =>
       response.writeHead(status).end(status === 204 ? '' : 'no'),
     );
-    const { hop, bytes } = openHop();
-    expect(
-      await openClient(server.origin).client.getBlob('a', digest, { start: 4 }, hop, never),
-    ).toMatchObject(expected);
+    const { get, bytes } = openTransfer();
+    expect(await get(openClient(server.origin).client, 'a', digest, { start: 4 }, never)).toMatchObject(
+      expected,
+    );
     expect(bytes()).toBe('');
   });
 
   it('is unavailable when nobody listens', async () => {
     const { port } = await rawServer(() => {});
     const { client } = openClient(`http://127.0.0.2:${port}`);
-    expect(await client.getBlob('a', digest, { start: 0 }, openHop().hop, never)).toMatchObject({
+    expect(await openTransfer().get(client, 'a', digest, { start: 0 }, never)).toMatchObject({
       kind: 'unavailable',
       cause: { reason: 'unreachable', op: 'get-blob', message: 'the connection was refused' },
     });
   });
 
-  it('passes the proxy and the trust roots on to each hop by its own host', async () => {
+  it('hears of the rate limit as a body begins, from the registry and not from a storage host', async () => {
+    const limits = (remaining: number) => ({
+      'ratelimit-limit': '100',
+      'ratelimit-remaining': `${remaining}`,
+    });
+    const storage = await httpServer((_request, response) => response.writeHead(200, limits(7)).end(blob));
+    const server = await httpServer((request, response) => {
+      if (request.url?.startsWith('/v2/far/'))
+        response.writeHead(307, { ...limits(60), location: storage.origin }).end();
+      else response.writeHead(200, limits(50)).end(blob);
+    });
+    const { client } = openClient(server.origin);
+    const { get } = openTransfer();
+    await get(client, 'near', digest, { start: 0 }, never);
+    expect(client.health.rateLimit.remaining).toBe(50);
+    await get(client, 'far/off', digest, { start: 0 }, never);
+    expect(client.health.rateLimit.remaining).toBe(60);
+  });
+
+  it('tells what it observed once: how it came out, or that it was given up', async () => {
+    const server = await httpServer(serve);
+    const { client, observed } = openClient(server.origin);
+    const { get } = openTransfer();
+    const leaver = new AbortController();
+    const blobRequest = client.getBlob('a', digest, { start: 0 });
+    await blobRequest.first(never);
+    blobRequest.close();
+    leaver.abort(new Error('left'));
+    await expect(get(client, 'a', digest, { start: 0 }, leaver.signal)).rejects.toThrow('left');
+    await get(client, 'a', digest, { start: 0 }, never);
+    expect(observed).toEqual(['get-blob aborted', 'get-blob aborted', 'get-blob ok']);
+  });
+
+  it('gives each request the trust roots, and the proxy for its own host', async () => {
     const server = await httpServer((_request, response) =>
       response.writeHead(302, { location: 'http://cdn.test/x' }).end(),
     );
@@ -105,8 +132,8 @@ describe('getBlob', () => {
       ca: 'PEM',
       proxy: { http: 'http://127.0.0.1:1', noProxy: ['127.0.0.1'] },
     });
-    const { hop, requests } = openHop();
-    await client.getBlob('a', digest, { start: 0 }, hop, never);
+    const { get, requests } = openTransfer();
+    await get(client, 'a', digest, { start: 0 }, never);
     expect(requests.map(({ ca, proxy }) => [ca, proxy])).toEqual([
       ['PEM', undefined],
       ['PEM', { url: 'http://127.0.0.1:1' }],
@@ -137,8 +164,8 @@ describe('a redirected blob', () => {
     const cdn = await httpServer(serve);
     const server = await registry(() => `${cdn.origin}/x?signature=s3cret`);
     const { client, logged } = openClient(server.origin);
-    const { hop, bytes, requests } = openHop();
-    expect(await client.getBlob('a', digest, { start: 4 }, hop, never)).toMatchObject({ kind: 'ok' });
+    const { get, bytes, requests } = openTransfer();
+    expect(await get(client, 'a', digest, { start: 4 }, never)).toMatchObject({ kind: 'ok' });
     expect(bytes()).toBe(blob.slice(4));
     expect(cdn.journal[0]?.headers).not.toHaveProperty('authorization');
     expect(cdn.journal[0]?.headers.range).toBe('bytes=4-');
@@ -152,8 +179,8 @@ describe('a redirected blob', () => {
 
   it('keeps its credentials within the origin', async () => {
     const server = await registry(() => '/here');
-    const { hop, bytes } = openHop();
-    await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
+    const { get, bytes } = openTransfer();
+    await get(openClient(server.origin).client, 'a', digest, { start: 0 }, never);
     expect(bytes()).toBe(blob);
   });
 
@@ -162,8 +189,8 @@ describe('a redirected blob', () => {
     const cdn = await httpServer((_request, response) =>
       response.writeHead(302, { location: `${server.origin}/here` }).end(),
     );
-    const { hop, requests } = openHop();
-    const result = await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
+    const { get, requests } = openTransfer();
+    const result = await get(openClient(server.origin).client, 'a', digest, { start: 0 }, never);
     expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect-denied' } });
     expect(requests.slice(2).map(({ headers }) => headers['authorization'])).toEqual([
       undefined,
@@ -180,10 +207,8 @@ describe('a redirected blob', () => {
       else serve(request, response);
     });
     const server = await registry((n) => `${cdn.origin}/${n}`);
-    const { hop, bytes } = openHop();
-    expect(
-      await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never),
-    ).toMatchObject({
+    const { get, bytes } = openTransfer();
+    expect(await get(openClient(server.origin).client, 'a', digest, { start: 0 }, never)).toMatchObject({
       kind: 'ok',
     });
     expect(bytes()).toBe(blob);
@@ -193,11 +218,11 @@ describe('a redirected blob', () => {
   it('that stays refused elsewhere is unavailable, not denied: only the registry denies', async () => {
     const cdn = await httpServer((_request, response) => response.writeHead(403).end());
     const server = await registry((n) => `${cdn.origin}/${n}?signature=s3cret`);
-    const result = await openClient(server.origin).client.getBlob(
+    const result = await openTransfer().get(
+      openClient(server.origin).client,
       'a',
       digest,
       { start: 0 },
-      openHop().hop,
       never,
     );
     expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect-denied' } });
@@ -212,8 +237,8 @@ describe('a redirected blob', () => {
     'is not followed to %j',
     async (location) => {
       const server = await registry(() => location);
-      const { hop, requests } = openHop();
-      const result = await openClient(server.origin).client.getBlob('a', digest, { start: 0 }, hop, never);
+      const { get, requests } = openTransfer();
+      const result = await get(openClient(server.origin).client, 'a', digest, { start: 0 }, never);
       expect(result).toMatchObject({ kind: 'unavailable', cause: { reason: 'redirect' } });
       expect(requests).toHaveLength(2);
     },

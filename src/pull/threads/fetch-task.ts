@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Ingest } from '../../store/disk/ingest.ts';
-import type { HopResult } from '../../upstream/result.ts';
+import type { FetchResult } from '../../upstream/result.ts';
 import { acceptBody, rangeless } from '../../upstream/wire/accept-body.ts';
 import { Bandwidth, reserveAll } from '../../upstream/wire/bandwidth.ts';
 import type { BodySink, WireResponseHead } from '../../upstream/wire/messages.ts';
@@ -16,26 +16,26 @@ export type OpenFill = {
   limit: number;
   sizeKnown: boolean;
   /** By lane. */
-  readonly hops: Map<number, AbortController>;
+  readonly fetches: Map<number, AbortController>;
 };
 
-type Hop = Extract<FillCommand, { kind: 'hop' }>;
+type Fetch = Extract<FillCommand, { kind: 'fetch' }>;
 
 /** Milliseconds after which a connection that is held back looks whether it still is. */
 const longestNap = 100;
 
 /** Runs one GET and writes what it brings into the fill, from the lane's start to its stop. */
-export async function runHop(
+export async function runFetch(
   wire: Wire,
   fill: OpenFill,
-  hop: Hop,
+  fetch: Fetch,
   reply: (message: Unaddressed<FillReply>) => void,
-): Promise<HopResult> {
+): Promise<FetchResult> {
   const own = new AbortController();
-  fill.hops.set(hop.slot, own);
-  const body = new HopBody(fill, hop, () => own.abort(), reply);
+  fill.fetches.set(fetch.slot, own);
+  const body = new FetchBody(fill, fetch, () => own.abort(), reply);
   try {
-    const result = await wire.get(hop.request, body, own.signal);
+    const result = await wire.get(fetch.request, body, own.signal);
     const received = body.received;
     switch (result.kind) {
       case 'complete':
@@ -55,12 +55,12 @@ export async function runHop(
     const message = body.overlong ? 'it sent more bytes than the blob has' : 'the transfer was stopped';
     return { kind: 'failed', phase: 'body', reason: 'malformed', bytes: body.received, message };
   } finally {
-    fill.hops.delete(hop.slot);
+    fill.fetches.delete(fetch.slot);
   }
 }
 
 /** Judges an answer, and puts its bytes where they belong. */
-class HopBody implements BodySink {
+class FetchBody implements BodySink {
   accepted = false;
   refused: string | undefined;
   total: number | undefined;
@@ -68,30 +68,35 @@ class HopBody implements BodySink {
   enough = false;
   overlong = false;
   readonly #fill: OpenFill;
-  readonly #hop: Hop;
+  readonly #fetch: Fetch;
   readonly #abort: () => void;
   readonly #reply: (message: Unaddressed<FillReply>) => void;
   readonly #budgets: readonly Bandwidth[];
   #skip = 0;
   #position: number;
 
-  constructor(fill: OpenFill, hop: Hop, abort: () => void, reply: (message: Unaddressed<FillReply>) => void) {
+  constructor(
+    fill: OpenFill,
+    fetch: Fetch,
+    abort: () => void,
+    reply: (message: Unaddressed<FillReply>) => void,
+  ) {
     this.#fill = fill;
-    this.#hop = hop;
+    this.#fetch = fetch;
     this.#abort = abort;
     this.#reply = reply;
-    this.#position = hop.start;
-    this.#budgets = hop.budgets.map((shared) => Bandwidth.attach(shared));
+    this.#position = fetch.start;
+    this.#budgets = fetch.budgets.map((shared) => Bandwidth.attach(shared));
   }
 
   get received(): number {
-    return this.#position - this.#hop.start;
+    return this.#position - this.#fetch.start;
   }
 
   head(head: WireResponseHead): 'read' | 'collect' {
-    const verdict = acceptBody(head, this.#hop.start);
+    const verdict = acceptBody(head, this.#fetch.start);
     if (verdict.kind === 'refuse') return this.#refuse(verdict.reason);
-    if (verdict.skip > 0 && !this.#hop.maySkip) return this.#refuse(rangeless);
+    if (verdict.skip > 0 && !this.#fetch.maySkip) return this.#refuse(rangeless);
     const { limit, sizeKnown } = this.#fill;
     const { total } = verdict;
     if (total !== undefined && (sizeKnown ? total !== limit : total > limit)) {
@@ -112,7 +117,7 @@ class HopBody implements BodySink {
     const fresh = this.#skip === 0 ? bytes : bytes.subarray(Math.min(this.#skip, bytes.length));
     this.#skip -= bytes.length - fresh.length;
     const { ingest, progress, limit } = this.#fill;
-    const { slot } = this.#hop;
+    const { slot } = this.#fetch;
     const stop = progress.stop(slot);
     const wanted = fresh.subarray(0, Math.max(0, Math.min(stop, limit) - this.#position));
     if (wanted.length > 0) {
@@ -145,7 +150,7 @@ class HopBody implements BodySink {
 async function waitOut(left: (elapsed: number) => number): Promise<void> {
   const started = performance.now();
   for (let ms = left(0); ms > 0; ms = left(performance.now() - started)) {
-    // A stop-hop must not find the connection asleep.
+    // A stop-fetch must not find the connection asleep.
     await pause(Math.min(ms, longestNap), undefined, { ref: false });
   }
 }
