@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { controlSocketOf } from '../../app/control-socket.ts';
 import type { Config } from '../../config/config.ts';
 import { abandonOnAbort } from '../../lib/abort.ts';
 import type { AdminRequest } from './admin-transport.ts';
@@ -86,7 +86,7 @@ export class AdminClient {
  * @throws AdminError when a server is there but this user may not talk to it
  */
 export async function connectAdmin(config: Config): Promise<AdminClient> {
-  const path = join(config.storage.path, 'control.sock');
+  const path = controlSocketOf(config);
   if (await serverListens(path)) return new AdminClient({ transport: socketTransport(path) });
   const { openAdmin } = await import('../../app.ts');
   return new AdminClient({ transport: requestTransport(await openAdmin(config)) });

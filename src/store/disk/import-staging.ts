@@ -18,8 +18,8 @@ export class ImportStaging {
   readonly #root: string;
   #running = 0;
 
-  constructor(layout: Pick<Layout, 'root'>) {
-    this.#root = path.join(layout.root, 'imports');
+  constructor(layout: Pick<Layout, 'imports'>) {
+    this.#root = layout.imports;
   }
 
   /** Makes a place for one import; it must be closed. */

@@ -3,7 +3,6 @@ import { type Digest, digestAlgorithm, digestHex, parseDigest } from '../../oci/
 
 /** The paths below one storage folder; built from validated digests only. `storage/README.md` explains them to people. */
 export type Layout = {
-  readonly root: string;
   /** Whole, verified blobs: `blobs/<algorithm>/<first two hex digits>/<hex>`. */
   blob(digest: Digest): string;
   /** A download under way or interrupted: `fills/<algorithm>-<hex>`, and beside it `.map`. */
@@ -13,6 +12,8 @@ export type Layout = {
   readonly blobs: string;
   readonly fills: string;
   readonly quarantine: string;
+  /** What imports under way have not yet found out the meaning of: `imports/import-<random>/`. */
+  readonly imports: string;
   readonly index: string;
   /** The key that tokens are signed with. */
   readonly tokenKey: string;
@@ -26,10 +27,10 @@ export function storageLayout(root: string): Layout {
   const fills = path.join(root, 'fills');
   const quarantine = path.join(root, 'quarantine');
   return {
-    root,
     blobs,
     fills,
     quarantine,
+    imports: path.join(root, 'imports'),
     index: path.join(root, 'index.db'),
     tokenKey: path.join(root, 'token.key'),
     control: path.join(root, 'control.sock'),
