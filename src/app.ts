@@ -134,6 +134,7 @@ function surroundings({
   log = silentLog,
   clock = systemClock,
   random = Math.random,
+  wrapMetadata = (inner) => inner,
 }: Overrides): Surroundings {
-  return { log, clock, random };
+  return { log, clock, random, wrapMetadata };
 }

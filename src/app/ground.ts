@@ -26,7 +26,13 @@ import type { OnClose } from './lifetime.ts';
 import { logFacts, type ServerFact } from './server-facts.ts';
 
 /** What everything is built with. */
-export type Surroundings = { readonly log: Log; readonly clock: Clock; readonly random: () => number };
+export type Surroundings = {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Gives what is used in place of the index that was opened: itself, but in tests. */
+  readonly wrapMetadata: (inner: Metadata) => Metadata;
+};
 
 /**
  * What lives as long as the process: the storage and what is known of it, the downloads and their threads, metrics, and
@@ -90,7 +96,7 @@ export async function openGround(
   watchForBypass(facts, { clock, log, metrics });
 
   const layout = storageLayout(options.storage);
-  const metadata = SqliteMetadata.open(layout.index);
+  const metadata = around.wrapMetadata(SqliteMetadata.open(layout.index));
   onClose(() => metadata.close());
   const health = new KnownHealth({ metadata, clock, random });
   await health.load();

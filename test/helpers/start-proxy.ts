@@ -5,6 +5,7 @@ import { onTestFailed, onTestFinished, vi } from 'vitest';
 import { createEntrepot } from '../../src/app.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { type CapturedLog, captureLog } from './capture-log.ts';
+import { metadataUnderTest } from './delayed-metadata.ts';
 import { checkLeaks, openFilesUnder, type StorageFiles, storageFiles } from './leaks.ts';
 import { type ConfigOptions, makeConfig } from './proxy-config.ts';
 
@@ -45,6 +46,7 @@ export async function startProxy(options: ProxyOptions = {}): Promise<RunningPro
       log: logs.log,
       // No upstream is tried for curiosity's sake unless a test says so.
       random: () => 0.5,
+      wrapMetadata: metadataUnderTest,
       ...(clock && { clock }),
     });
     return { app, ...(await app.start()) };

@@ -9,6 +9,7 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { keyOf, type ResolvedRepository } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { descriptorOf, makeImage, manifestOf, type TestManifest } from '../../helpers/image.ts';
@@ -51,7 +52,7 @@ async function scene(manifests: readonly TestManifest[], failing: readonly TestM
     },
     listReferrers: async () => refusals.missing,
   });
-  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  const metadata = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
   const clock = makeManualClock();
   const { log } = captureLog();
   const random = () => 0.999;

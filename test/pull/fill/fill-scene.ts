@@ -17,6 +17,7 @@ import { UpstreamClient } from '../../../src/upstream/client.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
 import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { pullFacts } from '../../helpers/facts.ts';
 import { within } from '../../helpers/gate.ts';
 import { openFilesUnder } from '../../helpers/leaks.ts';
@@ -67,7 +68,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     ...deviating
   } = options;
   const layout = storageLayout(root);
-  const metadata = SqliteMetadata.open(layout.index);
+  const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   const files = new FillFiles(layout);
   await files.prepare(0);
   const store = new DiskBlobStore(layout);

@@ -5,6 +5,7 @@ import { mediaTypes } from '../../../src/oci/media-types.ts';
 import { PullListings } from '../../../src/pull/listings/listings.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { makeBlob } from '../../helpers/image.ts';
@@ -16,7 +17,7 @@ import { ok, refusals, type ScriptedUpstream, scriptedUpstream, targetOf } from 
 const { digest } = makeBlob('subject', 1);
 
 async function scene(...upstreams: ScriptedUpstream[]) {
-  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  const metadata = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
   const clock = makeManualClock();
   const room = new PullListings({ metadata, clock, facts: nobody }, { manifestSize: 1_000 });
   onTestFinished(async () => {

@@ -17,6 +17,7 @@ import { Exporter, type ExportRequest } from '../../../src/transfer/export/expor
 import { Images, type ImageTarget } from '../../../src/transfer/images/images.ts';
 import type { ImportEvent, ImportSummary } from '../../../src/transfer/import/import-events.ts';
 import { Importer, type ImportRequest } from '../../../src/transfer/import/importer.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { blobsOf, type TestBlob, type TestImage, type TestIndex } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
@@ -37,7 +38,7 @@ export async function temporaryFolder(): Promise<string> {
 export async function openSite(root: string, registries: readonly string[] = ['docker.io', 'ghcr.io']) {
   await mkdir(root, { recursive: true });
   const layout = storageLayout(root);
-  const metadata = SqliteMetadata.open(layout.index);
+  const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   onTestFinished(() => metadata.close());
   const blobs = new DiskBlobStore(layout);
   const known = registries.map((name): Registry => {

@@ -7,6 +7,7 @@ import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { Images, imageTitle } from '../../../src/transfer/images/images.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import {
   blobsOf,
@@ -26,7 +27,7 @@ import { named } from '../warm/warm-scene.ts';
 
 async function scene() {
   const layout = storageLayout(await temporaryDirectory());
-  const metadata = SqliteMetadata.open(layout.index);
+  const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   onTestFinished(() => metadata.close());
   const blobs = new DiskBlobStore(layout);
   const target = targetOf([]);
