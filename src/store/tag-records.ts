@@ -36,6 +36,11 @@ export type TagSighting = {
   readonly at: number;
   /** Whether what is served counts as confirmed by it, though it may be something else. */
   readonly confirms: boolean;
+  /**
+   * What was recorded of the tag when upstream was asked: one that has been confirmed, moved, pinned or released since is
+   * not confirmed by it. Without it, the tag is confirmed whatever it has become.
+   */
+  readonly known?: TagRecord | undefined;
 };
 
 /** What tags are served as, what upstreams say of them, and what became of them. */

@@ -4,7 +4,7 @@ import type { TagEvent, TagRecord, TagSighting } from './tag-records.ts';
 /** What happens to a tag. Times are milliseconds since the epoch. */
 export type TagStep =
   /** Its manifest was fetched by the tag: it is served as that, unless it is pinned. */
-  | ({ readonly kind: 'served' } & Omit<TagSighting, 'confirms'>)
+  | ({ readonly kind: 'served' } & Omit<TagSighting, 'confirms' | 'known'>)
   /** An upstream said what it names; that is not what it is served as because of it. */
   | ({ readonly kind: 'seen' } & TagSighting)
   /** Its manifest was carried in from elsewhere: it is served as that, unless it is pinned. */
@@ -58,7 +58,7 @@ function namedSince({ changedAt, candidate }: TagRecord): number {
 
 function served(
   record: TagRecord | undefined,
-  { digest, upstream, at }: Omit<TagSighting, 'confirms'>,
+  { digest, upstream, at }: Omit<TagSighting, 'confirms' | 'known'>,
 ): TagOutcome {
   const next = {
     digest,
@@ -70,8 +70,10 @@ function served(
   return { record: next, entry: moved(record, { digest, upstream, at }) };
 }
 
-function seen(record: TagRecord | undefined, { digest, upstream, at, confirms }: TagSighting): TagOutcome {
+function seen(record: TagRecord | undefined, sighting: TagSighting): TagOutcome {
   if (record === undefined) return { record, entry: undefined };
+  const { digest, upstream, at, known } = sighting;
+  const confirms = sighting.confirms && (known === undefined || same(record, known));
   const since = digest === namedUpstream(record) ? namedSince(record) : at;
   const next = {
     ...record,
@@ -113,7 +115,7 @@ function released(record: TagRecord | undefined, at: number): TagOutcome {
 /** The entry for what upstream says, where it says something else than before. */
 function moved(
   record: TagRecord | undefined,
-  { digest, upstream, at }: Omit<TagSighting, 'confirms'>,
+  { digest, upstream, at }: Omit<TagSighting, 'confirms' | 'known'>,
 ): TagOutcome['entry'] {
   const old = record && namedUpstream(record);
   return digest === old ? undefined : { action: 'moved', old, new: digest, upstream, at };

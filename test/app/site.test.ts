@@ -11,6 +11,7 @@ import { upstreamsOf } from '../../src/pull/source.ts';
 import type { StoredManifest } from '../../src/store/manifest-records.ts';
 import { captureLog } from '../helpers/capture-log.ts';
 import { blobPath, manifestPath, repository } from '../helpers/cold-layer.ts';
+import { metadataUnderTest } from '../helpers/delayed-metadata.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeImage } from '../helpers/image.ts';
@@ -26,7 +27,7 @@ async function groundScene() {
   const storage = await temporaryDirectory();
   const lifetime = new Lifetime({ log }, { drainTimeout: 5_000 });
   onTestFinished(() => lifetime.close());
-  const around = { log, clock: systemClock, random: () => 0.5 };
+  const around = { log, clock: systemClock, random: () => 0.5, wrapMetadata: metadataUnderTest };
   const ground = await openGround(around, { storage, connections: 8 }, lifetime.onClose);
   let current: Site | undefined;
   const site = (): Site => {

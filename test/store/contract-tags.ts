@@ -150,6 +150,18 @@ export function describeTags(name: string, open: () => Promise<Metadata>): void 
       expect(await metadata.tags.get(app, v1)).toMatchObject({ checkedAt: 1, candidate: { since: 10 } });
     });
 
+    test('a sighting confirms a tag that is what it was when upstream was asked, and no other', async () => {
+      const metadata = await open();
+      await put(metadata, first, { tag: v1, at: 1 });
+      const known = await metadata.tags.get(app, v1);
+      const see = (at: number) =>
+        metadata.tags.observe(app, v1, { digest: first.digest, upstream: 'up', at, confirms: true, known });
+      await see(10);
+      expect(await metadata.tags.get(app, v1)).toMatchObject({ checkedAt: 10 });
+      await see(20);
+      expect(await metadata.tags.get(app, v1)).toMatchObject({ checkedAt: 10 });
+    });
+
     test('a move that was noted is not told again when it is followed', async () => {
       const metadata = await open();
       await put(metadata, first, { tag: v1, at: 1 });

@@ -12,7 +12,7 @@ import { hit, type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, ManifestFetch, type ManifestFetchDeps } from './fetch.ts';
 import { isFresh, ttlOfTag } from './freshness.ts';
 import { freely, type TagTerms } from './tag-terms.ts';
-import { TagWatch } from './tag-watch.ts';
+import { type CachedTag, TagWatch } from './tag-watch.ts';
 
 /** How long a client waits for a tag to be confirmed when an older answer is at hand, in milliseconds. */
 const revalidationPatience = 2_000;
@@ -113,7 +113,7 @@ export class PullManifests {
     if (held !== undefined) return this.#held({ target, reference, signal }, held, record);
     const manifest = record && (await store.manifest(key, record.digest));
     if (record === undefined || manifest === undefined) {
-      return this.#share(ask, (shared) => this.#get(shared, tag));
+      return this.#current({ target, reference, signal }, terms.minAge);
     }
     if (this.#fresh(target, tag, record)) return hit(manifest);
     const known = this.#fetch.recall(ask);
@@ -121,10 +121,7 @@ export class PullManifests {
       if (isOutage(known)) return stale(manifest, staleCause(known));
       throw known;
     }
-    const cached = { record, manifest };
-    const refreshed = this.#share({ target, reference, signal }, (shared) =>
-      this.#watch.revalidate(shared, cached, terms.minAge),
-    );
+    const refreshed = this.#current({ target, reference, signal }, terms.minAge);
     return orAfter(refreshed, revalidationPatience, signal, () => {
       const late = new OciError('UNAVAILABLE', 'no upstream confirmed the tag in time');
       this.#fetch.remember(ask, late, target.registry.negativeTtl);
@@ -132,10 +129,38 @@ export class PullManifests {
     });
   }
 
+  /** What a tag is known to name, where the manifest is stored. */
+  async #cached(target: ResolvedRepository, tag: Tag): Promise<CachedTag | undefined> {
+    const { store } = this.#deps;
+    const key = keyOf(target);
+    const record = await store.tag(key, tag);
+    const manifest = record && (await store.manifest(key, record.digest));
+    return manifest && { record, manifest };
+  }
+
+  /** What a tag names now: fetched, or confirmed by upstream. */
+  #current(ask: TagAsk, minAge: number): Promise<ManifestAnswer> {
+    const { target, reference } = ask;
+    const { tag } = reference;
+    return this.#share(ask, async (shared) => {
+      // Others may have asked upstream since this was found to be cold.
+      const cached = await this.#cached(target, tag);
+      if (cached === undefined) return this.#get(shared, tag);
+      if (this.#fresh(target, tag, cached.record)) return hit(cached.manifest);
+      return this.#watch.revalidate(shared, cached, minAge);
+    });
+  }
+
   async #byDigest(ask: DigestAsk): Promise<ManifestAnswer> {
-    const manifest = await this.#deps.store.manifest(keyOf(ask.target), ask.reference.digest);
+    const { store } = this.#deps;
+    const key = keyOf(ask.target);
+    const { digest } = ask.reference;
+    const manifest = await store.manifest(key, digest);
     if (manifest !== undefined) return hit(manifest);
-    return this.#share(ask, (shared) => this.#get(shared, undefined));
+    return this.#share(ask, async (shared) => {
+      const come = await store.manifest(key, digest);
+      return come === undefined ? this.#get(shared, undefined) : hit(come);
+    });
   }
 
   /** A tag that stands for one digest, whatever upstream says. */
@@ -147,7 +172,7 @@ export class PullManifests {
     if (record?.digest !== digest) {
       await store.setTag(keyOf(target), tag, { digest, action: 'locked', at: clock.now() });
     }
-    if (record === undefined || !this.#fresh(target, tag, record)) this.#watch.look(target, tag);
+    if (record === undefined || !this.#fresh(target, tag, record)) this.#watch.look({ target, reference });
     return answer;
   }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Tell } from '../../lib/facts.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestAlgorithms } from '../../oci/digest.ts';
 import { IntegrityError } from '../../oci/errors.ts';
@@ -9,6 +8,7 @@ import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts'
 import type { ChildLink, FoundBy, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
+import { Memory } from '../memory.ts';
 import type { PullFact } from '../pull-facts.ts';
 import { tagLeadingTo } from '../source.ts';
 
@@ -18,11 +18,11 @@ const hotBytes = 32 * 1024 * 1024;
 /** Manifests and tags: what is hot from memory, the rest from the index; what comes in is verified first. */
 export class ManifestStore {
   readonly #metadata: Pick<Metadata, 'links' | 'manifests' | 'tags'>;
-  readonly #manifests = new LRUCache<string, StoredManifest>({
+  readonly #manifests = new Memory<StoredManifest>({
     maxSize: hotBytes,
-    sizeCalculation: ({ bytes }) => bytes.length + 512,
+    sizeOf: ({ bytes }) => bytes.length + 512,
   });
-  readonly #tags = new LRUCache<string, TagRecord>({ max: 20_000 });
+  readonly #tags = new Memory<TagRecord>({ max: 20_000 });
   readonly #facts: Tell<PullFact>;
 
   /**
@@ -45,20 +45,12 @@ export class ManifestStore {
 
   /** A manifest that the repository may read. */
   async manifest(key: RepositoryKey, digest: Digest): Promise<StoredManifest | undefined> {
-    const hot = this.hotManifest(key, digest);
-    if (hot !== undefined) return hot;
-    const stored = await this.#metadata.manifests.get(key, digest);
-    if (stored !== undefined) this.#manifests.set(nameOf(key, digest), stored);
-    return stored;
+    return this.#manifests.read(nameOf(key, digest), () => this.#metadata.manifests.get(key, digest));
   }
 
   /** What the tag was last known to name. */
   async tag(key: RepositoryKey, tag: Tag): Promise<TagRecord | undefined> {
-    const hot = this.hotTag(key, tag);
-    if (hot !== undefined) return hot;
-    const stored = await this.#metadata.tags.get(key, tag);
-    if (stored !== undefined) this.#tags.set(nameOf(key, tag), stored);
-    return stored;
+    return this.#tags.read(nameOf(key, tag), () => this.#metadata.tags.get(key, tag));
   }
 
   /** A tag that is known to lead to a digest. */
@@ -89,9 +81,11 @@ export class ManifestStore {
         ? parsed.manifests.map((child) => link('manifest', child))
         : [link('config', parsed.config), ...parsed.layers.map((child) => link('layer', child))];
     if (parsed.subject !== undefined) children.push(link('subject', parsed.subject));
-    const move = await this.#metadata.manifests.put(key, manifest, children, asked);
-    this.#manifests.set(nameOf(key, digest), manifest);
-    if (asked.tag !== undefined) this.#tags.delete(nameOf(key, asked.tag));
+    const put = () =>
+      this.#manifests.write(nameOf(key, digest), manifest, () =>
+        this.#metadata.manifests.put(key, manifest, children, asked),
+      );
+    const move = await (asked.tag === undefined ? put() : this.#tags.change(nameOf(key, asked.tag), put));
     this.#facts.tell({ kind: 'provenance-changed', key });
     if (move?.old !== undefined) this.#facts.tell({ kind: 'tag-moved', key, move });
     return manifest;
@@ -99,8 +93,7 @@ export class ManifestStore {
 
   /** Records what an upstream says that a tag names. */
   async observeTag(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<void> {
-    const move = await this.#metadata.tags.observe(key, tag, seen);
-    this.#tags.delete(nameOf(key, tag));
+    const move = await this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.observe(key, tag, seen));
     if (move !== undefined) this.#facts.tell({ kind: 'tag-moved', key, move });
   }
 
@@ -110,39 +103,34 @@ export class ManifestStore {
     tag: Tag,
     to: { readonly digest: Digest; readonly action: 'locked' | 'rolled back'; readonly at: number },
   ): Promise<boolean> {
-    const done = await this.#metadata.tags.set(key, tag, to);
-    this.#tags.delete(nameOf(key, tag));
+    const done = await this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.set(key, tag, to));
     this.#facts.tell({ kind: 'provenance-changed', key });
     return done;
   }
 
   /** Leaves a pinned tag to upstream again; `false` when it is not pinned. */
   async releaseTag(key: RepositoryKey, tag: Tag, at: number): Promise<boolean> {
-    const done = await this.#metadata.tags.release(key, tag, at);
-    this.#tags.delete(nameOf(key, tag));
-    return done;
+    return this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.release(key, tag, at));
   }
 
   /** Forgets a manifest that memory holds, whoever may read it: it is no longer stored. */
   forget(digest: Digest): void {
-    const ending = ` ${digest}`;
-    for (const name of [...this.#manifests.keys()]) if (name.endsWith(ending)) this.#manifests.delete(name);
+    this.#manifests.forgetEnding(` ${digest}`);
   }
 
   /** Makes what an archive brought visible, all of it or none: see `ManifestRecords.import`. */
   async import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
     const moves = await this.#metadata.manifests.import(entries);
     for (const { key, tag } of entries) {
-      if (tag !== undefined) this.#tags.delete(nameOf(key, tag));
+      if (tag !== undefined) this.#tags.forget(nameOf(key, tag));
       this.#facts.tell({ kind: 'provenance-changed', key });
     }
     return moves;
   }
 
-  /** Forgets the tag, not what it named. */
-  async dropTag(key: RepositoryKey, tag: Tag): Promise<void> {
-    await this.#metadata.tags.drop(key, tag);
-    this.#tags.delete(nameOf(key, tag));
+  /** Forgets the tag, not what it named; a tag that has come to be something else than `known` stays. */
+  async dropTag(key: RepositoryKey, tag: Tag, known: TagRecord): Promise<void> {
+    await this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.drop(key, tag, known));
     this.#facts.tell({ kind: 'provenance-changed', key });
   }
 }

@@ -4,11 +4,11 @@ import type { Log } from '../../lib/log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { StoredManifest } from '../../store/manifest-records.ts';
-import type { TagRecord } from '../../store/tag-records.ts';
+import type { TagRecord, TagSighting } from '../../store/tag-records.ts';
 import type { ManifestHead } from '../../upstream/result.ts';
 import type { Asked } from '../asking/ask.ts';
 import { isOutage, staleCause, type Verdict } from '../asking/outcomes.ts';
-import { type Ask, imageName, keyOf, type ResolvedRepository, type TagAsk } from '../repository.ts';
+import { type Ask, imageName, keyOf, type TagAsk } from '../repository.ts';
 import { isClosed } from '../source.ts';
 import { type ManifestAnswer, miss, stale } from './answer.ts';
 import { fetchKey, type ManifestFetch } from './fetch.ts';
@@ -32,21 +32,25 @@ export class TagWatch {
   }
 
   /** Notes, while nobody waits, what upstream says about a tag that does not follow it. */
-  look(target: ResolvedRepository, tag: Tag): void {
-    const image = { target, reference: { kind: 'tag', tag } } as const;
+  look(image: Omit<TagAsk, 'signal'>): void {
+    const { target, reference } = image;
     if (isClosed(target.registry) || this.#fetch.recall(image) !== undefined) return;
     const look = async (signal: AbortSignal) => {
       const ask = { ...image, signal };
+      const known = await this.#deps.store.tag(keyOf(target), reference.tag);
       const head = await this.#fetch.head(ask);
       if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
         this.#fetch.refuse(ask, head.verdict, target.registry.negativeTtl);
         return;
       }
       const seen = named(head) ?? (await this.#gotten(ask));
-      await this.#observe(ask, { ...seen, confirms: true });
+      await this.#observe(ask, { ...seen, confirms: known !== undefined, known });
     };
     this.#watches.join(fetchKey(image), look, new AbortController().signal).catch((cause) => {
-      this.#deps.log.debug({ image: imageName(target), tag, cause: String(cause) }, 'tag not looked at');
+      this.#deps.log.debug(
+        { image: imageName(target), tag: reference.tag, cause: String(cause) },
+        'tag not looked at',
+      );
     });
   }
 
@@ -60,14 +64,14 @@ export class TagWatch {
     const { tag } = ask.reference;
     const head = await this.#fetch.head(ask);
     if (head.kind === 'refused' && !knowsNoHead(head.verdict)) {
-      return this.#staleUnlessGone(ask, cached.manifest, { verdict: head.verdict, minAge });
+      return this.#staleUnlessGone(ask, cached, { verdict: head.verdict, minAge });
     }
     try {
       const seen = await this.#seen(ask, head, minAge);
       if (seen === undefined) return await this.#get(ask, tag);
       const keeps =
         seen.digest === cached.record.digest || this.#knownFor(cached.record, seen.digest) < minAge;
-      await this.#observe(ask, { ...seen, confirms: keeps });
+      await this.#observe(ask, { ...seen, confirms: keeps, known: cached.record });
       if (keeps) {
         const { manifest } = cached;
         return { manifest, outcome: 'revalidated', upstream: seen.upstream, staleBecause: undefined };
@@ -97,14 +101,14 @@ export class TagWatch {
     return candidate?.digest === digest ? this.#deps.clock.now() - candidate.since : 0;
   }
 
-  async #observe({ target, reference }: TagAsk, seen: Seen & { readonly confirms: boolean }): Promise<void> {
+  async #observe({ target, reference }: TagAsk, seen: Omit<TagSighting, 'at'>): Promise<void> {
     const { store, clock } = this.#deps;
     await store.observeTag(keyOf(target), reference.tag, { ...seen, at: clock.now() });
   }
 
   async #staleUnlessGone(
     ask: TagAsk,
-    manifest: StoredManifest,
+    { record, manifest }: CachedTag,
     { verdict, minAge }: { verdict: Verdict; minAge: number },
   ): Promise<ManifestAnswer> {
     const { target, reference } = ask;
@@ -112,7 +116,7 @@ export class TagWatch {
     const error = this.#fetch.refuse(ask, verdict, target.registry.negativeTtl);
     if (verdict.kind === 'missing') {
       // Forgotten, the tag could come back as anything at once: its age would be asked of nothing.
-      if (minAge === 0) await this.#deps.store.dropTag(keyOf(target), tag);
+      if (minAge === 0) await this.#deps.store.dropTag(keyOf(target), tag, record);
       throw error;
     }
     if (verdict.kind === 'denied') throw error;

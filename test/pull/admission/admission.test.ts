@@ -9,6 +9,7 @@ import type { DeniedContent } from '../../../src/pull/admission/denied-content.t
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { pullFacts } from '../../helpers/facts.ts';
 import { makeArtifact, makeImage, makeIndex, type TestManifest } from '../../helpers/image.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
@@ -34,7 +35,7 @@ type Scene = {
 
 async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
   const { fallback = 'allow', digests = 'provenance', locked = {}, learn = async () => undefined } = options;
-  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  const metadata = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
   onTestFinished(() => metadata.close());
   const lock = lockedImages(locked);
   const admission = new Admission(
@@ -61,7 +62,8 @@ async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
       await store.admit(keyOf(from), received, { digest: undefined, tag, upstream: 'up', at: 1 });
     },
     async drop(tag: Tag) {
-      await store.dropTag(key, tag);
+      const known = await store.tag(key, tag);
+      if (known !== undefined) await store.dropTag(key, tag, known);
     },
     async tag(tag: Tag, digest?: Digest) {
       return (await admission.tag(target, tag, digest)).kind;

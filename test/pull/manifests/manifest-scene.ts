@@ -1,17 +1,20 @@
 import { onTestFinished } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
 import { OciError } from '../../../src/oci/errors.ts';
+import { mediaTypes } from '../../../src/oci/media-types.ts';
 import type { Reference } from '../../../src/oci/reference.ts';
 import { PullManifests } from '../../../src/pull/manifests/manifests.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
-import type { ResolvedRepository } from '../../../src/pull/repository.ts';
+import { keyOf, type ResolvedRepository } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { mustTag } from '../../helpers/stored.ts';
+import { holdableMetadata } from '../../helpers/wrapped-metadata.ts';
 import { bodyOf, type ScriptedUpstream, scriptedUpstream, targetOf } from '../scripted-upstream.ts';
 
 /** What the tag names at first. */
@@ -27,15 +30,15 @@ export const tagTtl = 60_000;
 
 /** The room on an index of its own; `restart` forgets what is in memory. */
 export async function manifestScene(...upstreams: ScriptedUpstream[]) {
-  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  const index = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
+  const { metadata, hold } = holdableMetadata(index);
   onTestFinished(() => metadata.close());
   const clock = makeManualClock();
   const { log } = captureLog();
+  let store: ManifestStore;
   const open = () => {
-    const made = new PullManifests(
-      { store: new ManifestStore({ metadata, facts: nobody }), clock, log, random: () => 0.999 },
-      { manifestSize: 1_000_000 },
-    );
+    store = new ManifestStore({ metadata, facts: nobody });
+    const made = new PullManifests({ store, clock, log, random: () => 0.999 }, { manifestSize: 1_000_000 });
     onTestFinished(() => made.close());
     return made;
   };
@@ -46,11 +49,21 @@ export async function manifestScene(...upstreams: ScriptedUpstream[]) {
   return {
     clock,
     metadata,
+    hold,
+    get store() {
+      return store;
+    },
     target,
     pull,
     hot: (reference: Reference) => room.hot({ target, reference, signal: neverAborted }),
     restart() {
       room = open();
+    },
+    /** Brings a manifest in from elsewhere, as what `v1` names. */
+    async carryIn({ digest, bytes }: TestManifest): Promise<void> {
+      const manifest = { digest, mediaType: mediaTypes.ociManifest, bytes };
+      const tag = mustTag('v1');
+      await store.import([{ key: keyOf(target), manifest, children: [], tag, at: clock.now() }]);
     },
     /** The outcome and the digest of a pull, or the code of its error. */
     async told(reference: Reference = v1, from: ResolvedRepository = target): Promise<string> {

@@ -11,6 +11,7 @@ import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
 import type { TagEvent } from '../../../src/store/tag-records.ts';
 import { UpstreamError } from '../../../src/upstream/result.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { pullFacts } from '../../helpers/facts.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeImage, type TestManifest } from '../../helpers/image.ts';
@@ -43,7 +44,7 @@ function naming(manifest: TestManifest) {
 
 /** The room on an index of its own, before one upstream that names `old`. */
 async function scene() {
-  const metadata = SqliteMetadata.open(`${await temporaryDirectory()}/index.db`);
+  const metadata = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
   onTestFinished(() => metadata.close());
   const upstream = scriptedUpstream(naming(old));
   const clock = makeManualClock();
