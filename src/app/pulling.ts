@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { Admission } from '../pull/admission/admission.ts';
+import { Admit } from '../pull/admission/admit.ts';
 import { DeniedContent } from '../pull/admission/denied-content.ts';
 import { PullBlobs } from '../pull/blobs/blobs.ts';
 import { PullListings } from '../pull/listings/listings.ts';
@@ -16,6 +17,7 @@ export type Pulling = {
   readonly registries: readonly Registry[];
   readonly namespaces: Namespaces;
   readonly admission: Admission;
+  readonly admit: Admit;
   readonly manifests: PullManifests;
   readonly listings: PullListings;
   readonly blobs: PullBlobs;
@@ -42,10 +44,8 @@ export function openPulling(
   onClose(() => listings.close());
   const deniedContent = new DeniedContent({ manifests, listings, metadata, clock, log });
   onClose(() => deniedContent.close());
-  const admission = new Admission(
-    { rules, metadata, lock, deniedContent },
-    { digests: config.policy.digests },
-  );
+  const admission = new Admission({ rules, metadata, lock }, { digests: config.policy.digests });
+  const admit = new Admit({ admission, manifests, deniedContent });
   onClose(facts.on('provenance-changed', ({ key }) => admission.changed(key)));
   const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock });
   onClose(() => blobs.close());
@@ -54,7 +54,7 @@ export function openPulling(
     defaultRegistry: config.defaultRegistry,
   });
   const tags = new TagOperations({ namespaces, manifests, store, metadata, clock });
-  return { registries, namespaces, admission, manifests, listings, blobs, tags };
+  return { registries, namespaces, admission, admit, manifests, listings, blobs, tags };
 }
 
 function aliasesOf(config: Config): ReadonlyMap<string, string> {

@@ -1,6 +1,8 @@
 import type { Config } from '../config/config.ts';
 import { BlobEndpoint } from '../http/registry/blob-endpoint.ts';
+import { ReferrersEndpoint, TagsEndpoint } from '../http/registry/list-endpoints.ts';
 import { ManifestEndpoint } from '../http/registry/manifest-endpoint.ts';
+import { Refusals } from '../http/registry/refusals.ts';
 import { RegistryApi } from '../http/registry/registry-api.ts';
 import { DeniedManifests } from '../policy/denied-manifest.ts';
 import { UpstreamWatch } from '../pull/asking/upstream-watch.ts';
@@ -81,7 +83,7 @@ export async function openSite(config: Config, ground: Ground): Promise<Site> {
 /** Builds what brings images in and carries them on. */
 function openCarrying(
   config: Config,
-  { registries, namespaces, admission, manifests, listings }: Pulling,
+  { registries, namespaces, admission, admit, manifests, listings }: Pulling,
   { metadata, blobStore: blobs, manifestStore, staging, fills, clock }: Ground,
 ): Pick<Site, 'images' | 'warm' | 'status' | 'exporter' | 'importer'> {
   const { connections, manifestSize } = config.limits;
@@ -89,7 +91,7 @@ function openCarrying(
   return {
     images,
     warm: new Warm(
-      { images, admission, manifests, listings, fills, blobs },
+      { images, admit, manifests, listings, fills, blobs },
       { blobs: Math.max(1, Math.min(mostWarmed, Math.floor(connections / 2))) },
     ),
     status: new Status({ images, admission }),
@@ -104,23 +106,21 @@ function openCarrying(
 /** Builds the registry's API. */
 function openApi(
   config: Config,
-  { namespaces, admission, manifests, listings, blobs }: Pulling,
+  { namespaces, admission, admit, listings, blobs }: Pulling,
   { gatekeeper }: Doors,
   { facts, clock, pullTimes, sendBuffers }: Ground,
 ): RegistryApi {
-  const denials = new DeniedManifests();
   const { writeStallTimeout } = config.server;
   return new RegistryApi({
     namespaces,
     gatekeeper,
-    admission,
-    denials,
-    listings,
-    manifests: new ManifestEndpoint(
-      { manifests, admission, denials, pullTimes, now: () => clock.now(), facts },
+    refusals: new Refusals(
+      { denials: new DeniedManifests(), facts },
       { failClosed: config.policy.failClosed },
     ),
-    blobs: new BlobEndpoint({ blobs, pool: sendBuffers }, { writeStallTimeout }),
-    facts,
+    manifests: new ManifestEndpoint({ admit, pullTimes, now: () => clock.now(), facts }),
+    blobs: new BlobEndpoint({ admit, blobs, pool: sendBuffers }, { writeStallTimeout }),
+    tags: new TagsEndpoint({ admit, admission, listings }),
+    referrers: new ReferrersEndpoint({ admit, listings }),
   });
 }

@@ -1,36 +1,52 @@
-import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseRange, resolveRange } from '../../oci/range.ts';
+import type { Allowed, Denied } from '../../pull/admission/admission.ts';
+import type { Admit } from '../../pull/admission/admit.ts';
 import type { PullBlobs } from '../../pull/blobs/blobs.ts';
 import type { BlobContent } from '../../pull/fill/content.ts';
-import type { ResolvedRepository } from '../../pull/repository.ts';
-import { type Exchange, header } from '../exchange.ts';
+import { askOf, type Exchange, header } from '../exchange.ts';
 import { type Headers, sendBlobHead, sendNotModified, serverTiming } from '../respond.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { etagOf, noneMatch, rangeInForce } from './conditions.ts';
+import type { ContentRequest, ContentRoute, Endpoint } from './endpoint.ts';
 import { layOutMultipart } from './multipart.ts';
 import { type BodyPiece, sendBody } from './send-body.ts';
+import { namespaceHeader } from './traffic.ts';
 
 const contentType = 'application/octet-stream';
 
+type BlobRoute = Extract<ContentRoute, { kind: 'blob' }>;
+
 /** Serves blobs: whole or in ranges, from disk or from a fill under way, the same to the client. */
-export class BlobEndpoint {
+export class BlobEndpoint implements Endpoint<BlobRoute, Allowed> {
+  readonly #admit: Admit;
   readonly #blobs: PullBlobs;
   readonly #pool: BufferPool;
   readonly #stall: number;
 
   /** @param options.writeStallTimeout milliseconds after which a client that takes no byte is cut off */
-  constructor(deps: { blobs: PullBlobs; pool: BufferPool }, options: { writeStallTimeout: number }) {
+  constructor(
+    deps: { admit: Admit; blobs: PullBlobs; pool: BufferPool },
+    options: { writeStallTimeout: number },
+  ) {
+    this.#admit = deps.admit;
     this.#blobs = deps.blobs;
     this.#pool = deps.pool;
     this.#stall = options.writeStallTimeout;
   }
 
-  /**
-   * Answers a GET or HEAD of a blob.
-   * @throws OciError before the first byte; afterwards a failure breaks the connection
-   */
-  async send(exchange: Exchange, target: ResolvedRepository, digest: Digest, extra: Headers): Promise<void> {
+  /** @throws OciError as `Admit.content` does */
+  admit({
+    exchange,
+    route,
+    target,
+  }: ContentRequest<BlobRoute>): Allowed | Denied | Promise<Allowed | Denied> {
+    return this.#admit.content(askOf(exchange, target, { kind: 'digest', digest: route.digest }));
+  }
+
+  /** @throws OciError before the first byte; afterwards a failure breaks the connection */
+  async send({ exchange, route, target }: ContentRequest<BlobRoute>): Promise<void> {
+    const { digest } = route;
     const { incoming, outgoing, facts, signal } = exchange;
     const etag = etagOf(digest);
     const headers = {
@@ -39,7 +55,7 @@ export class BlobEndpoint {
       ETag: etag,
       'Accept-Ranges': 'bytes',
       'Cache-Control': 'max-age=31536000, immutable',
-      ...extra,
+      ...namespaceHeader(route, target),
     };
     const head = incoming.method === 'HEAD';
     if (head || noneMatch(header(incoming, 'if-none-match'), etag)) {

@@ -1,29 +1,46 @@
 import { LRUCache } from 'lru-cache';
+import { settle } from '../../lib/settle.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
-import { isDerivedTag, subjectOfTag, type Tag } from '../../oci/reference.ts';
+import { isDerivedTag, type Reference, subjectOfTag, type Tag } from '../../oci/reference.ts';
 import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import { freely, type TagTerms } from '../manifests/tag-terms.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
-import type { DeniedContent } from './denied-content.ts';
 import { type Way, waysTo } from './ways.ts';
 
 /** What content asked for by digest needs: an allowed tag that led to it, leave for its repository, or one now. */
 export type DigestPolicy = 'provenance' | 'allow' | 'deny';
 
-/** Whether something may be served, and how. */
-export type Admitted =
-  | {
-      readonly kind: 'allow';
-      readonly terms: TagTerms;
-      /** False for a tag whose digest may yet be refused. */
-      readonly certain: boolean;
-    }
-  | Denied;
+/** What is asked for: a manifest by its reference, other content by its digest, or the repository's list of tags. */
+export type Wanted =
+  | Reference
+  | { readonly kind: 'content'; readonly digest: Digest }
+  | { readonly kind: 'repository' };
+
+/** What has to be known before the policy can decide. */
+export type Evidence =
+  /** The manifest that the reference names: its digest, or what it refers to. It is fetched by these terms. */
+  | { readonly kind: 'manifest'; readonly terms: TagTerms }
+  /** What the manifests of these digests, which rules deny, consist of. */
+  | { readonly kind: 'denied-content'; readonly digests: readonly Digest[] };
+
+/** The evidence that was brought. */
+export type Known = {
+  /** The digest of the manifest that the reference names, which is recorded with all that it names. */
+  readonly manifest?: Digest | undefined;
+  /** Whether what denied manifests consist of is recorded, as far as upstreams have it. */
+  readonly deniedContent?: boolean;
+};
+
+/** May be served; a tag by these terms. */
+export type Allowed = { readonly kind: 'allow'; readonly terms: TagTerms };
 
 /** A refusal; `message` says which rule, why, and what would be allowed. */
 export type Denied = { readonly kind: 'deny'; readonly message: string };
+
+/** What the policy says. `needs`: it cannot decide before `evidence` is known. */
+export type Judgement = Allowed | Denied | { readonly kind: 'needs'; readonly evidence: Evidence };
 
 /** Digests of one repository whose decision is remembered. */
 const rememberedDigests = 5_000;
@@ -32,24 +49,26 @@ const rememberedDigests = 5_000;
 export type Lock = { digest(image: string, tag: string): Digest | undefined };
 
 /** What is known of a digest, and whether all that this rests on is here to stay. */
-type Judgement = { readonly decision: PolicyDecision; readonly lasting: boolean };
+type Decided = { readonly decision: PolicyDecision; readonly lasting: boolean };
 
 /** A digest that no rule names. */
 const unnamed = `sha256:${'0'.repeat(64)}` as Digest;
 
-const freelyAdmitted: Admitted = { kind: 'allow', terms: freely, certain: true };
+const freelyAllowed: Allowed = { kind: 'allow', terms: freely };
+
+const nothingYet: Known = {};
 
 /**
  * Applies the policy to what is asked for, however it is named: a tag by the rules, a digest by the tags that are
- * known to have led to it, a derived tag (a signature) by the digest that it is about.
+ * known to have led to it, a derived tag (a signature) by the digest that it is about. Decides by the rules and the
+ * index alone; what only an upstream can tell is asked for as evidence.
  */
 export class Admission {
   readonly #rules: PolicyRules;
   readonly #metadata: Pick<Metadata, 'links' | 'tags'>;
   readonly #lock: Lock;
-  readonly #deniedContent: Pick<DeniedContent, 'learn'>;
   readonly #digests: DigestPolicy;
-  readonly #allowed = new LRUCache<string, Admitted>({ max: 20_000 });
+  readonly #allowed = new LRUCache<string, Allowed>({ max: 20_000 });
   readonly #decided = new LRUCache<string, Map<Digest, PolicyDecision>>({ max: 5_000 });
 
   constructor(
@@ -57,62 +76,34 @@ export class Admission {
       rules: PolicyRules;
       metadata: Pick<Metadata, 'links' | 'tags'>;
       lock: Lock;
-      deniedContent: Pick<DeniedContent, 'learn'>;
     },
     options: { digests: DigestPolicy },
   ) {
     this.#rules = deps.rules;
     this.#metadata = deps.metadata;
     this.#lock = deps.lock;
-    this.#deniedContent = deps.deniedContent;
     this.#digests = options.digests;
   }
 
-  /**
-   * Decides about a tag. `digest` is what it turned out to name; without it the answer may be uncertain, where a rule
-   * is about digests, and is to be asked for again once the digest is known.
-   * @param signal as for {@link Admission.digest}, which a derived tag comes to
-   */
-  tag(
+  /** Whether what is asked for may be served, by what is known. Answers at once where nothing has to be looked up. */
+  judge(
     target: ResolvedRepository,
-    tag: Tag,
-    digest?: Digest,
-    signal?: AbortSignal,
-  ): Admitted | Promise<Admitted> {
-    const image = imageName(target);
-    if (isDerivedTag(tag)) return this.#derived(target, tag, digest, signal);
-    const name = `${image}:${tag}`;
-    const known = digest === undefined ? this.#allowed.get(name) : undefined;
-    if (known !== undefined) return known;
-    const locked = this.#lock.digest(image, tag);
-    const decision = this.#rules.tag(image, tag, digest ?? locked);
-    if (decision.kind === 'deny') return this.#explain(target, decision.message);
-    if (decision.kind === 'undecided') return this.#uncertain(target, tag);
-    const { pin, minAge } = decision;
-    const admitted: Admitted = { kind: 'allow', terms: { locked, pin, minAge }, certain: true };
-    if (digest === undefined) this.#allowed.set(name, admitted);
-    return admitted;
-  }
-
-  /**
-   * Decides about a manifest or blob that is asked for by digest.
-   * @param signal of whoever waits while upstreams are asked what the digests consist of that rules deny; without one
-   *   they are not asked, and what is known decides
-   * @throws OciError as `DeniedContent.learn` does
-   */
-  digest(target: ResolvedRepository, digest: Digest, signal?: AbortSignal): Admitted | Promise<Admitted> {
-    const image = imageName(target);
-    if (this.#rules.whole(image)) return freelyAdmitted;
-    if (this.#digests === 'allow' && this.#rules.refused(image).length === 0) return this.repository(target);
-    const known = this.#decided.get(image)?.get(digest);
-    if (known?.kind === 'allow') return freelyAdmitted;
-    return this.#judge(target, digest, signal);
-  }
-
-  /** Decides about a repository as such: what is listed of it. */
-  repository(target: ResolvedRepository): Admitted | Promise<Admitted> {
-    const decision = this.#rules.repository(imageName(target));
-    return decision.kind === 'allow' ? freelyAdmitted : this.#explain(target, decision.message);
+    wanted: Wanted,
+    known: Known = nothingYet,
+  ): Judgement | Promise<Judgement> {
+    switch (wanted.kind) {
+      case 'tag':
+        return isDerivedTag(wanted.tag)
+          ? this.#derivedTag(target, wanted.tag, known)
+          : this.#tag(target, wanted.tag, known.manifest);
+      case 'digest':
+      case 'content':
+        return this.#digest(target, wanted, known);
+      case 'repository':
+        return this.#repository(target);
+      default:
+        return wanted satisfies never;
+    }
   }
 
   /** Whether a tag may be shown in a list. */
@@ -127,11 +118,26 @@ export class Admission {
     this.#decided.delete(repositoryText(key));
   }
 
+  #tag(target: ResolvedRepository, tag: Tag, digest: Digest | undefined): Judgement | Promise<Judgement> {
+    const image = imageName(target);
+    const name = `${image}:${tag}`;
+    const known = digest === undefined ? this.#allowed.get(name) : undefined;
+    if (known !== undefined) return known;
+    const locked = this.#lock.digest(image, tag);
+    const decision = this.#rules.tag(image, tag, digest ?? locked);
+    if (decision.kind === 'deny') return this.#explain(target, decision.message);
+    if (decision.kind === 'undecided') return this.#undecided(target, tag);
+    const { pin, minAge } = decision;
+    const allowed: Allowed = { kind: 'allow', terms: { locked, pin, minAge } };
+    if (digest === undefined) this.#allowed.set(name, allowed);
+    return allowed;
+  }
+
   /**
-   * A tag whose digest decides. What it is served as says whether it stays; it is left for another digest after
-   * the time that is asked for with either.
+   * A tag whose digest decides. Whether it is pinned depends on what it is served as. It has to wait for the longer
+   * time of the two that the rules ask for: of what it is served as, and of another digest.
    */
-  async #uncertain(target: ResolvedRepository, tag: Tag): Promise<Admitted> {
+  async #undecided(target: ResolvedRepository, tag: Tag): Promise<Judgement> {
     const image = imageName(target);
     const record = await this.#metadata.tags.get(keyOf(target), tag);
     const served = this.#rules.tag(image, tag, record?.digest ?? unnamed);
@@ -141,64 +147,73 @@ export class Admission {
       pin: served.kind === 'allow' && served.pin,
       minAge: Math.max(ageOf(served), ageOf(other)),
     };
-    return { kind: 'allow', terms, certain: false };
+    return { kind: 'needs', evidence: { kind: 'manifest', terms } };
   }
 
   /** A derived tag is decided by what it is about, and by what it names: neither says anything of the other. */
-  async #derived(
-    target: ResolvedRepository,
-    tag: Tag,
-    named: Digest | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<Admitted> {
+  #derivedTag(target: ResolvedRepository, tag: Tag, known: Known): Judgement | Promise<Judgement> {
     const image = imageName(target);
-    if (this.#rules.whole(image)) return freelyAdmitted;
+    if (this.#rules.whole(image)) return freelyAllowed;
     const subject = subjectOfTag(tag);
     if (subject === undefined) {
-      return {
-        kind: 'deny',
-        message: `policy: ${image}:${tag} is denied: what it refers to is not known`,
-      };
+      const message = `policy: ${image}:${tag} is denied: what it refers to is not known`;
+      return { kind: 'deny', message };
     }
-    const about = await this.digest(target, subject, signal);
-    if (about.kind === 'deny') return about;
-    return named === undefined ? { ...about, certain: false } : this.digest(target, named, signal);
+    const { manifest } = known;
+    return settle(this.#digest(target, { kind: 'content', digest: subject }, known), (about) => {
+      if (about.kind === 'deny') return about;
+      if (manifest !== undefined) {
+        const named = this.#digest(target, { kind: 'content', digest: manifest }, known);
+        return settle(named, (judged) => (judged.kind === 'allow' ? about : judged));
+      }
+      if (about.kind === 'needs') return about;
+      return { kind: 'needs', evidence: { kind: 'manifest', terms: about.terms } };
+    });
   }
 
-  async #judge(
+  #repository(target: ResolvedRepository): Allowed | Promise<Denied> {
+    const decision = this.#rules.repository(imageName(target));
+    return decision.kind === 'allow' ? freelyAllowed : this.#explain(target, decision.message);
+  }
+
+  #digest(
     target: ResolvedRepository,
-    digest: Digest,
-    signal: AbortSignal | undefined,
-  ): Promise<Admitted> {
+    wanted: Extract<Wanted, { kind: 'digest' | 'content' }>,
+    known: Known,
+  ): Judgement | Promise<Judgement> {
     const image = imageName(target);
-    const decided = this.#decidedOf(image);
-    let decision = decided.get(digest);
-    if (decision === undefined) {
-      const judgement = await this.#decideInFull(target, digest, signal);
-      decision = judgement.decision;
-      if (decided.size >= rememberedDigests) decided.clear();
-      if (judgement.lasting) decided.set(digest, decision);
-    }
-    return decision.kind === 'allow' ? freelyAdmitted : this.#explain(target, decision.message);
+    if (this.#rules.whole(image)) return freelyAllowed;
+    if (this.#digests === 'allow' && this.#rules.refused(image).length === 0) return this.#repository(target);
+    if (this.#decided.get(image)?.get(wanted.digest)?.kind === 'allow') return freelyAllowed;
+    return this.#lookUp(target, wanted, known);
   }
 
-  /**
-   * What no tag leads to may be a part of what a rule denies by its digest, and is allowed only when that is known not
-   * to be so.
-   */
-  async #decideInFull(
+  async #lookUp(
     target: ResolvedRepository,
-    digest: Digest,
-    signal: AbortSignal | undefined,
+    { kind, digest }: Extract<Wanted, { kind: 'digest' | 'content' }>,
+    known: Known,
   ): Promise<Judgement> {
-    const refused = this.#rules.refused(imageName(target));
-    const judgement = await this.#decide(target, digest);
-    if (judgement.lasting || refused.length === 0) return { ...judgement, lasting: true };
-    if (signal === undefined) return judgement;
-    await this.#deniedContent.learn(target, refused, signal);
-    const known = await this.#decide(target, digest);
-    if (known.decision.kind === 'deny' || known.lasting || comparable(digest, refused)) return known;
-    return { decision: this.#rules.incomparable(imageName(target), digest), lasting: false };
+    const image = imageName(target);
+    const refused = this.#rules.refused(image);
+    const remembered = this.#decidedOf(image);
+    let decision = remembered.get(digest);
+    if (decision === undefined) {
+      const decided = await this.#decide(target, digest);
+      decision = decided.decision;
+      if (decided.lasting || refused.length === 0) {
+        if (remembered.size >= rememberedDigests) remembered.clear();
+        remembered.set(digest, decision);
+      } else if (!known.deniedContent) {
+        // What no tag leads to may be a part of what rules deny by digest.
+        return { kind: 'needs', evidence: { kind: 'denied-content', digests: refused } };
+      } else if (!comparable(digest, refused)) {
+        decision = this.#rules.incomparable(image, digest);
+      } else if (kind === 'digest' && known.manifest === undefined) {
+        // It may name what rules deny as its subject, though no upstream lists it as a referrer.
+        return { kind: 'needs', evidence: { kind: 'manifest', terms: freely } };
+      }
+    }
+    return decision.kind === 'allow' ? freelyAllowed : this.#explain(target, decision.message);
   }
 
   /** The map that later changes detach: a decision that was under way then is not remembered. */
@@ -211,7 +226,7 @@ export class Admission {
   }
 
   /** Each way is judged by itself: that one is denied says nothing about the others. */
-  async #decide(target: ResolvedRepository, digest: Digest): Promise<Judgement> {
+  async #decide(target: ResolvedRepository, digest: Digest): Promise<Decided> {
     const image = imageName(target);
     const ways = await waysTo(this.#metadata, keyOf(target), digest, {
       current: this.#digests === 'deny',

@@ -183,7 +183,7 @@ export class DeniedContent {
   async #about(target: ResolvedRepository, digest: Digest): Promise<readonly Digest[]> {
     const { manifests, listings, metadata } = this.#deps;
     const { signal } = this.#closing;
-    await orNothing(listings.referrers(target, digest, undefined, signal));
+    await orNothing(listings.referrers({ target, reference: { kind: 'digest', digest }, signal }, undefined));
     const about = new Set<Digest>();
     for (const tag of derivedTags(digest)) {
       const answer = await orNothing(manifests.pull({ target, reference: { kind: 'tag', tag }, signal }));

@@ -17,7 +17,7 @@ import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isOutage, staleCause, verdictError } from '../asking/outcomes.ts';
 import { isFresh } from '../manifests/freshness.ts';
 import type { PullFact } from '../pull-facts.ts';
-import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
+import { type DigestAsk, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import { absentError, isClosed, upstreamsOf } from '../source.ts';
 import type { HowListed, ReferrersAnswer, TagPage } from './pages.ts';
 import { storedReferrers } from './stored-referrers.ts';
@@ -107,11 +107,10 @@ export class PullListings {
    * which oras would not after `NAME_UNKNOWN`; and as {@link PullListings.tags} does
    */
   async referrers(
-    target: ResolvedRepository,
-    digest: Digest,
+    { target, reference, signal }: DigestAsk,
     artifactType: string | undefined,
-    signal: AbortSignal,
   ): Promise<ReferrersAnswer> {
+    const { digest } = reference;
     if (isClosed(target.registry)) {
       return storedReferrers(this.#metadata, keyOf(target), digest, artifactType);
     }

@@ -31,9 +31,9 @@ export type ImageStatus = {
 /** Says of images whether they are here, without asking any upstream. */
 export class Status {
   readonly #images: Images;
-  readonly #admission: Admission;
+  readonly #admission: Pick<Admission, 'judge'>;
 
-  constructor(deps: { images: Images; admission: Admission }) {
+  constructor(deps: { images: Images; admission: Pick<Admission, 'judge'> }) {
     this.#images = deps.images;
     this.#admission = deps.admission;
   }
@@ -62,10 +62,8 @@ export class Status {
   }
 
   async #denial({ target, reference }: ImageTarget, digest: Digest | undefined): Promise<string | undefined> {
-    const admitted =
-      reference.kind === 'tag'
-        ? await this.#admission.tag(target, reference.tag, digest)
-        : await this.#admission.digest(target, reference.digest);
-    return admitted.kind === 'deny' ? admitted.message : undefined;
+    // No upstream is asked here: what is not known to be denied is not called so.
+    const judgement = await this.#admission.judge(target, reference, { manifest: digest });
+    return judgement.kind === 'deny' ? judgement.message : undefined;
   }
 }

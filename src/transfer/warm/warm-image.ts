@@ -1,11 +1,9 @@
 import { eachAtOnce, type Turns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import { derivedTags, type Reference } from '../../oci/reference.ts';
-import type { Admission, Admitted } from '../../pull/admission/admission.ts';
+import type { Admit } from '../../pull/admission/admit.ts';
 import type { Fills } from '../../pull/blobs/fills.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
-import type { ManifestAnswer } from '../../pull/manifests/answer.ts';
 import type { PullManifests } from '../../pull/manifests/manifests.ts';
 import { isClosed, requireUpstreams } from '../../pull/source.ts';
 import type { BlobStore } from '../../store/blob-store.ts';
@@ -14,11 +12,13 @@ import { type ImageState, type ImageTarget, imageTitle } from '../images/images.
 import type { ImagePart } from '../images/walk.ts';
 import { type TellBlob, warmBlob } from './warm-blob.ts';
 import type { WarmEvent, WarmResult } from './warm-events.ts';
+import { WarmReferrers } from './warm-referrers.ts';
+import { WarmTally } from './warm-tally.ts';
 
 /** What warming works with. */
 export type WarmDeps = {
   readonly images: Images;
-  readonly admission: Admission;
+  readonly admit: Admit;
   readonly manifests: PullManifests;
   readonly listings: PullListings;
   readonly fills: Fills;
@@ -36,25 +36,20 @@ export type WarmOptions = {
 /** Manifests of one image that are asked for at once. */
 const manifestsAtOnce = 4;
 
+/** What one image is warmed with. */
+type WarmImageDeps = WarmDeps & { readonly turns: Turns; readonly onEvent: (event: WarmEvent) => void };
+
 /** Warms one image; used once. */
 export class WarmImage {
   readonly #image: ImageTarget;
   readonly #title: string;
-  readonly #deps: WarmDeps & { readonly turns: Turns; readonly onEvent: (event: WarmEvent) => void };
+  readonly #deps: WarmImageDeps;
   readonly #options: WarmOptions;
+  readonly #tally = new WarmTally();
   /** Manifests and blobs that were asked for, whatever came of it. */
   readonly #tried = new Set<Digest>();
-  readonly #failures = new Map<Digest, string>();
-  readonly #warnings = new Set<string>();
-  #lookUpFailed = false;
-  #fetched = 0;
-  #bytes = 0;
 
-  constructor(
-    image: ImageTarget,
-    deps: WarmDeps & { readonly turns: Turns; readonly onEvent: (event: WarmEvent) => void },
-    options: WarmOptions,
-  ) {
+  constructor(image: ImageTarget, deps: WarmImageDeps, options: WarmOptions) {
     this.#image = image;
     this.#title = imageTitle(image);
     this.#deps = deps;
@@ -73,9 +68,9 @@ export class WarmImage {
       if (found.kind === 'deny') return this.#end('denied', before, undefined, found.message);
       const state = await this.#whole(signal);
       if (state === undefined) throw new OciError('MANIFEST_UNKNOWN', 'its manifest was not kept');
-      const problem = this.#problemOf(state) ?? found.doubt;
+      const problem = this.#tally.problemOf(state) ?? found.doubt;
       if (problem !== undefined) return this.#end('failed', before, state.digest, problem);
-      const same = this.#fetched === 0 && before?.whole === true && before.digest === state.digest;
+      const same = this.#tally.fetched === 0 && before?.whole === true && before.digest === state.digest;
       return this.#end(same ? 'unchanged' : 'warmed', before, state.digest, undefined);
     } catch (error) {
       signal.throwIfAborted();
@@ -95,26 +90,24 @@ export class WarmImage {
       result,
       digest,
       before: before?.digest,
-      fetched: this.#fetched,
-      bytes: this.#bytes,
+      fetched: this.#tally.fetched,
+      bytes: this.#tally.bytes,
       message,
-      warnings: [...this.#warnings],
+      warnings: this.#tally.warnings,
     };
   }
 
-  /** The manifest that the image's name stands for, by the rules for whoever pulls it. */
+  /** Fetches the manifest that the image's name stands for, where policy lets a client have it. */
   async #first(
     signal: AbortSignal,
   ): Promise<{ kind: 'ok'; doubt: string | undefined } | { kind: 'deny'; message: string }> {
-    const { admission } = this.#deps;
-    const { target, reference } = this.#image;
-    const admitted = await this.#admit(reference, signal);
-    if (admitted.kind === 'deny') return admitted;
-    const { manifest, staleBecause } = await this.#pull(reference, signal, admitted);
-    if (reference.kind === 'tag' && !admitted.certain) {
-      const final = await admission.tag(target, reference.tag, manifest.digest, signal);
-      if (final.kind === 'deny') return final;
+    const admitted = await this.#deps.admit.manifest({ ...this.#image, signal });
+    if (admitted.kind === 'deny') {
+      if (admitted.fetched !== undefined) this.#tally.addManifest(admitted.fetched);
+      return admitted;
     }
+    this.#tally.addManifest(admitted.answer);
+    const { staleBecause } = admitted.answer;
     const doubt = staleBecause === undefined ? undefined : `what is here was not confirmed: ${staleBecause}`;
     return { kind: 'ok', doubt };
   }
@@ -141,8 +134,10 @@ export class WarmImage {
       if (missing.length === 0) return state;
       await eachAtOnce(missing, manifestsAtOnce, async ({ digest, role }) => {
         this.#tried.add(digest);
-        await this.#attempt(digest, role, signal, async () => {
-          await this.#pull({ kind: 'digest', digest }, signal);
+        await this.#tally.attempt({ digest, role }, signal, async () => {
+          const { target } = this.#image;
+          const reference = { kind: 'digest', digest } as const;
+          this.#tally.addManifest(await this.#deps.manifests.pull({ target, reference, signal }));
         });
       });
     }
@@ -151,6 +146,9 @@ export class WarmImage {
   /** Looks up what refers to the image and its platforms' images, and to that in turn, and fetches it. */
   async #referrers(first: ImageState, signal: AbortSignal): Promise<void> {
     if (this.#options.referrers === false) return;
+    const { admit, listings } = this.#deps;
+    const { target } = this.#image;
+    const referrers = new WarmReferrers({ admit, listings, tally: this.#tally }, { target });
     const asked = new Set<Digest>();
     for (let state: ImageState | undefined = first; state !== undefined; ) {
       const subjects = state.parts.filter(({ kind, stored, digest }) => {
@@ -159,7 +157,7 @@ export class WarmImage {
       if (subjects.length === 0) break;
       await eachAtOnce(subjects, manifestsAtOnce, async ({ digest }) => {
         asked.add(digest);
-        await this.#lookUp(digest, signal);
+        await referrers.lookUp(digest, signal);
       });
       state = await this.#tree(() => true, signal);
     }
@@ -170,38 +168,6 @@ export class WarmImage {
     );
   }
 
-  async #lookUp(subject: Digest, signal: AbortSignal): Promise<void> {
-    const { target } = this.#image;
-    await this.#ifThere(signal, async () => {
-      await this.#deps.listings.referrers(target, subject, undefined, signal);
-    });
-    for (const tag of derivedTags(subject)) {
-      const reference = { kind: 'tag', tag } as const;
-      const admitted = await this.#admit(reference, signal);
-      if (admitted.kind === 'deny') continue;
-      await this.#ifThere(signal, async () => {
-        await this.#pull(reference, signal, admitted);
-      });
-    }
-  }
-
-  /**
-   * Most images have no referrers: that there is none is no failure. Any other is a warning, after which no more are
-   * looked up, since an upstream that limits or refuses requests does not want more of them.
-   */
-  async #ifThere(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    if (this.#lookUpFailed) return;
-    try {
-      await work();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof OciError)) throw error;
-      if (error.code === 'MANIFEST_UNKNOWN' || error.code === 'NAME_UNKNOWN' || this.#lookUpFailed) return;
-      this.#lookUpFailed = true;
-      this.#warnings.add(`signatures and SBOMs may be missing: ${error.message}`);
-    }
-  }
-
   async #fillAll(parts: readonly ImagePart[], signal: AbortSignal): Promise<void> {
     const missing = parts.filter(({ stored, digest }) => !stored && !this.#tried.has(digest));
     for (const part of missing) {
@@ -210,7 +176,7 @@ export class WarmImage {
     }
     await Promise.all(
       missing.map((part) => {
-        return this.#attempt(part.digest, part.role, signal, () => this.#fill(part, signal));
+        return this.#tally.attempt(part, signal, () => this.#fill(part, signal));
       }),
     );
   }
@@ -219,9 +185,7 @@ export class WarmImage {
     const { fills, blobs, turns } = this.#deps;
     const tell: TellBlob = (arrived, state) => this.#tell(part, arrived, state);
     const how = await warmBlob(this.#image.target, part, { fills, blobs, turns, tell }, signal);
-    if (how !== 'fetched') return;
-    this.#fetched += 1;
-    this.#bytes += part.size;
+    if (how === 'fetched') this.#tally.addBlob(part.size);
   }
 
   #tell(part: ImagePart, arrived: number, state: 'waiting' | 'arriving' | 'stored' | 'failed'): void {
@@ -241,59 +205,8 @@ export class WarmImage {
     });
   }
 
-  /** Keeps a failure of one part, so that the others go on. */
-  async #attempt(
-    digest: Digest,
-    role: ImagePart['role'],
-    signal: AbortSignal,
-    work: () => Promise<void>,
-  ): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof OciError)) throw error;
-      if (role === 'referrer') this.#warnings.add(error.message);
-      else this.#failures.set(digest, error.message);
-    }
-  }
-
-  async #pull(
-    reference: Reference,
-    signal: AbortSignal,
-    admitted?: Extract<Admitted, { kind: 'allow' }>,
-  ): Promise<ManifestAnswer> {
-    const { manifests } = this.#deps;
-    const answer = await manifests.pull({ target: this.#image.target, reference, signal }, admitted?.terms);
-    if (answer.outcome === 'miss') {
-      this.#fetched += 1;
-      this.#bytes += answer.manifest.bytes.length;
-    }
-    return answer;
-  }
-
-  async #admit(reference: Reference, signal: AbortSignal): Promise<Admitted> {
-    const { admission } = this.#deps;
-    const { target } = this.#image;
-    return reference.kind === 'tag'
-      ? admission.tag(target, reference.tag, undefined, signal)
-      : admission.digest(target, reference.digest, signal);
-  }
-
   #state(): Promise<ImageState | undefined> {
     return this.#deps.images.state(this.#image, this.#options.platforms);
-  }
-
-  #problemOf(state: ImageState): string | undefined {
-    if (state.lacking.length > 0) {
-      const has = state.platforms.join(', ');
-      return `it has no image for ${state.lacking.join(', ')}: its platforms are ${has}`;
-    }
-    const [failure, ...others] = new Set(this.#failures.values());
-    if (failure !== undefined) {
-      return others.length === 0 ? failure : `${failure} (and ${others.length} more)`;
-    }
-    return state.whole ? undefined : 'parts of it are missing: run it again';
   }
 }
 

@@ -5,6 +5,7 @@ import { mediaTypes } from '../../../src/oci/media-types.ts';
 import type { Tag } from '../../../src/oci/reference.ts';
 import { type LockedImages, type PolicyRule, PolicyRules } from '../../../src/policy/rules.ts';
 import { Admission, type DigestPolicy } from '../../../src/pull/admission/admission.ts';
+import { Admit } from '../../../src/pull/admission/admit.ts';
 import type { DeniedContent } from '../../../src/pull/admission/denied-content.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
@@ -39,14 +40,16 @@ async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
   onTestFinished(() => metadata.close());
   const lock = lockedImages(locked);
   const admission = new Admission(
-    {
-      rules: new PolicyRules({ default: fallback, rules, locked: lock }),
-      metadata,
-      lock,
-      deniedContent: { learn },
-    },
+    { rules: new PolicyRules({ default: fallback, rules, locked: lock }), metadata, lock },
     { digests },
   );
+  const manifests = {
+    hot: () => undefined,
+    pull: async () => {
+      throw new Error('content needs no manifest to be judged');
+    },
+  };
+  const admit = new Admit({ admission, manifests, deniedContent: { learn } });
   const facts = pullFacts();
   facts.on('provenance-changed', ({ key }) => admission.changed(key));
   const store = new ManifestStore({ metadata, facts });
@@ -66,16 +69,25 @@ async function scene(rules: readonly PolicyRule[], options: Scene = {}) {
       if (known !== undefined) await store.dropTag(key, tag, known);
     },
     async tag(tag: Tag, digest?: Digest) {
-      return (await admission.tag(target, tag, digest)).kind;
+      return (await admission.judge(target, { kind: 'tag', tag }, { manifest: digest })).kind;
     },
     async digest(digest: Digest, from = target) {
-      return (await admission.digest(from, digest, neverAborted)).kind;
+      const reference = { kind: 'digest', digest } as const;
+      return (await admit.content({ target: from, reference, signal: neverAborted })).kind;
     },
     async message(digest: Digest) {
-      const admitted = await admission.digest(target, digest);
-      return admitted.kind === 'deny' ? admitted.message : admitted.kind;
+      const judgement = await admission.judge(target, content(digest));
+      return judgement.kind === 'deny' ? judgement.message : judgement.kind;
     },
   };
+}
+
+function tagged(tag: Tag) {
+  return { kind: 'tag', tag } as const;
+}
+
+function content(digest: Digest) {
+  return { kind: 'content', digest } as const;
 }
 
 function lockedImages(locked: Readonly<Record<string, Digest>>): LockedImages {
@@ -102,15 +114,15 @@ test('a tag is decided by the rules, at once, and with the terms of the rule tha
   const pinned: PolicyRule = { images: [image], tags: ['v1'], action: 'allow', pin: true, minAge: 5 };
   const { admission, target } = await scene([pinned], { fallback: 'deny' });
   const terms = { locked: undefined, pin: true, minAge: 5 };
-  expect(admission.tag(target, v1)).toEqual({ kind: 'allow', terms, certain: true });
-  expect(await admission.tag(target, latest)).toMatchObject({ kind: 'deny' });
+  expect(admission.judge(target, tagged(v1))).toEqual({ kind: 'allow', terms });
+  expect(await admission.judge(target, tagged(latest))).toMatchObject({ kind: 'deny' });
 });
 
 test('a denial says what would be allowed, by the tags that are known', async () => {
   const { admission, target, pulled } = await scene([onlyV1], { fallback: 'deny' });
   const denied = async () => {
-    const admitted = await admission.tag(target, latest);
-    return admitted.kind === 'deny' ? admitted.message : '';
+    const judgement = await admission.judge(target, tagged(latest));
+    return judgement.kind === 'deny' ? judgement.message : '';
   };
   expect(await denied()).toContain('ghcr.io/org/app:latest');
   expect(await denied()).toContain('tags like v1');
@@ -187,7 +199,7 @@ test('what a tag led to in one repository is not served in another, nor in its n
 test('where everything is allowed, nothing is looked up', async () => {
   const { admission, target, metadata } = await scene([]);
   await metadata.close();
-  expect(admission.digest(target, good.manifest.digest)).toMatchObject({ kind: 'allow' });
+  expect(admission.judge(target, content(good.manifest.digest))).toMatchObject({ kind: 'allow' });
 });
 
 test('a decision is remembered until something else is known to lead there', async () => {
@@ -202,12 +214,12 @@ test('a decision is remembered until something else is known to lead there', asy
   expect(await digest(wanted)).toBe('deny');
   admission.changed(key);
   expect(await digest(wanted)).toBe('allow');
-  expect(admission.digest(target, wanted)).not.toBeInstanceOf(Promise);
+  expect(admission.judge(target, content(wanted))).not.toBeInstanceOf(Promise);
 });
 
 test('a decision that was under way when something changed is not remembered', async () => {
   const { admission, digest, target, pulled } = await scene([onlyV1], { fallback: 'deny' });
-  const underWay = admission.digest(target, good.manifest.digest);
+  const underWay = admission.judge(target, content(good.manifest.digest));
   await pulled(good.manifest, v1);
   expect(await underWay).toMatchObject({ kind: 'deny' });
   expect(await digest(good.manifest.digest)).toBe('allow');
@@ -218,7 +230,7 @@ test('a signature, an SBOM and the fallback tag of referrers are judged by the d
   const derived = (about: Digest, suffix: string) => mustTag(`${about.replace(':', '-')}${suffix}`);
   await pulled(good.manifest, v1);
   for (const suffix of ['', '.sig', '.att', '.sbom']) {
-    expect(await tag(derived(good.manifest.digest, suffix))).toBe('allow');
+    expect(await tag(derived(good.manifest.digest, suffix))).toBe('needs');
     expect(await tag(derived(bad.manifest.digest, suffix))).toBe('deny');
   }
   // What such a tag leads to is served by digest as well, and a signature of the signature.
@@ -227,7 +239,10 @@ test('a signature, an SBOM and the fallback tag of referrers are judged by the d
   await pulled(signature.manifest, derived(good.manifest.digest, '.sig'));
   expect(await digest(signature.manifest.digest)).toBe('allow');
   expect(await digest(must(signature.layers[0]).digest)).toBe('allow');
-  expect(await tag(derived(signature.manifest.digest, '.sig'))).toBe('allow');
+  expect(await tag(derived(good.manifest.digest, '.sig'), signature.manifest.digest)).toBe('allow');
+  expect(await tag(derived(good.manifest.digest, '.sig'), bad.manifest.digest)).toBe('deny');
+  expect(await tag(derived(bad.manifest.digest, '.sig'), signature.manifest.digest)).toBe('deny');
+  expect(await tag(derived(signature.manifest.digest, '.sig'))).toBe('needs');
 });
 
 test('signatures that are about each other come to an end', async () => {
@@ -260,10 +275,9 @@ test('what refers to an allowed image is served: by its own word, or by upstream
 test('a locked tag is what the lockfile says, and all that belongs to it is served under default deny', async () => {
   const locked = { v1: good.manifest.digest };
   const { admission, target, digest, tag, pulled } = await scene([], { fallback: 'deny', locked });
-  expect(admission.tag(target, v1)).toEqual({
+  expect(admission.judge(target, tagged(v1))).toEqual({
     kind: 'allow',
     terms: { locked: good.manifest.digest, pin: false, minAge: 0 },
-    certain: true,
   });
   expect(await tag(latest)).toBe('deny');
   expect(await digest(good.manifest.digest)).toBe('allow');
@@ -315,10 +329,13 @@ test('a rule with digests denies what they lead to: an index with all of it, one
   }
 });
 
-test('a tag whose digest decides is uncertain until that is known, and then decided', async () => {
+test('a tag whose digest decides needs the manifest, and is then decided', async () => {
   const listed: PolicyRule = { images: ['**'], digests: [bad.manifest.digest], action: 'deny' };
   const { admission, target, tag } = await scene([listed]);
-  expect(await admission.tag(target, v1)).toMatchObject({ kind: 'allow', certain: false });
+  expect(await admission.judge(target, tagged(v1))).toMatchObject({
+    kind: 'needs',
+    evidence: { kind: 'manifest' },
+  });
   expect(await tag(v1, good.manifest.digest)).toBe('allow');
   expect(await tag(v1, bad.manifest.digest)).toBe('deny');
 });
@@ -329,12 +346,16 @@ test('a tag whose digest decides keeps the terms of the rule that allows what it
     { images: ['**'], action: 'allow', pin: true, minAge: 7 },
   ];
   const { admission, target, pulled } = await scene(rules);
-  const terms = async () => (await admission.tag(target, v1)) as { terms?: unknown };
+  const terms = async () => {
+    const judgement = await admission.judge(target, tagged(v1));
+    if (judgement.kind !== 'needs' || judgement.evidence.kind !== 'manifest') throw new Error(judgement.kind);
+    return judgement.evidence.terms;
+  };
   await pulled(good.manifest, v1);
-  expect((await terms()).terms).toEqual({ locked: undefined, pin: true, minAge: 7 });
+  expect(await terms()).toEqual({ locked: undefined, pin: true, minAge: 7 });
   // What is denied is not held on to.
   await pulled(bad.manifest, v1);
-  expect((await terms()).terms).toEqual({ locked: undefined, pin: false, minAge: 7 });
+  expect(await terms()).toEqual({ locked: undefined, pin: false, minAge: 7 });
 });
 
 test('a list shows what may be had, and what a lockfile adds', async () => {
@@ -346,6 +367,8 @@ test('a list shows what may be had, and what a lockfile adds', async () => {
     admission.lists(target, tag),
   );
   expect(shown).toEqual(['v1', 'v9', `sha256-${'a'.repeat(64)}.sig`]);
-  expect(await admission.repository(target)).toMatchObject({ kind: 'allow' });
-  expect(await admission.repository(targetOf([], { name: 'quay.io' }))).toMatchObject({ kind: 'deny' });
+  expect(await admission.judge(target, { kind: 'repository' })).toMatchObject({ kind: 'allow' });
+  expect(await admission.judge(targetOf([], { name: 'quay.io' }), { kind: 'repository' })).toMatchObject({
+    kind: 'deny',
+  });
 });

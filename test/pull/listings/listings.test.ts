@@ -33,7 +33,8 @@ async function scene(...upstreams: ScriptedUpstream[]) {
     target,
     room,
     tags,
-    referrers: (type?: string) => room.referrers(target, digest, type, neverAborted),
+    referrers: (type?: string) =>
+      room.referrers({ target, reference: { kind: 'digest', digest }, signal: neverAborted }, type),
     /** How a listing of tags came out. */
     async told(): Promise<string> {
       try {

@@ -4,6 +4,7 @@ import { systemClock } from '../../../src/lib/clock.ts';
 import { type ImageName, parseImageName } from '../../../src/oci/image-name.ts';
 import { type PolicyRule, PolicyRules } from '../../../src/policy/rules.ts';
 import { Admission } from '../../../src/pull/admission/admission.ts';
+import { Admit } from '../../../src/pull/admission/admit.ts';
 import { PullListings } from '../../../src/pull/listings/listings.ts';
 import { PullManifests } from '../../../src/pull/manifests/manifests.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
@@ -41,10 +42,7 @@ export async function warmScene(options: Options = {}) {
   const namespaces = new Namespaces([registry], { aliases: new Map(), defaultRegistry: 'ghcr.io' });
   const nothingLocked = { digest: () => undefined, holds: () => false, names: () => false };
   const rules = new PolicyRules({ default: 'allow', rules: options.rules ?? [] });
-  const admission = new Admission(
-    { rules, metadata, lock: nothingLocked, deniedContent: { learn: async () => undefined } },
-    { digests: 'provenance' },
-  );
+  const admission = new Admission({ rules, metadata, lock: nothingLocked }, { digests: 'provenance' });
   const facts = pullFacts();
   facts.on('provenance-changed', ({ key }) => admission.changed(key));
   const store = new ManifestStore({ metadata, facts });
@@ -58,10 +56,8 @@ export async function warmScene(options: Options = {}) {
     listings.close();
   });
   const images = new Images({ metadata, blobs, namespaces });
-  const warm = new Warm(
-    { images, admission, manifests, listings, fills, blobs },
-    { blobs: options.blobs ?? 4 },
-  );
+  const admit = new Admit({ admission, manifests, deniedContent: { learn: async () => undefined } });
+  const warm = new Warm({ images, admit, manifests, listings, fills, blobs }, { blobs: options.blobs ?? 4 });
   const forgotten: string[] = [];
   facts.on('manifest-gone', ({ digest }) => forgotten.push(digest));
   const scrub = new Scrub({ metadata, blobs, clock, log, facts });
