@@ -187,7 +187,7 @@ test('the rules see an offence of each kind', () => {
   expect(offences(packageOffences, 'pull/x.ts', "import { z } from 'zod/v4';")).toEqual([
     'imports zod: pull may not',
   ]);
-  expect(offences(packageOffences, 'store/x.ts', "import { LRUCache } from 'lru-cache';")).toHaveLength(1);
+  expect(offences(packageOffences, 'http/x.ts', "import { LRUCache } from 'lru-cache';")).toHaveLength(1);
   expect(offences(packageOffences, 'policy/x.ts', "import picomatch from 'picomatch';")).toHaveLength(1);
   expect(offences(packageOffences, 'oci/x.ts', "import fs from 'fs';")).toEqual(['imports fs: oci may not']);
 

@@ -11,7 +11,6 @@ import { VerifiedDownloads } from '../pull/download/verified-downloads.ts';
 import { PullTimes } from '../pull/manifests/pull-times.ts';
 import { ManifestStore } from '../pull/manifests/store.ts';
 import { FillWorkers } from '../pull/threads/fill-workers.ts';
-import type { BlobStore } from '../store/blob-store.ts';
 import { DiskBlobStore } from '../store/disk/disk-blob-store.ts';
 import { FillFiles } from '../store/disk/fill-files.ts';
 import { ImportStaging } from '../store/disk/import-staging.ts';
@@ -19,6 +18,7 @@ import { type Layout, storageLayout } from '../store/disk/layout.ts';
 import { readOrMakeSecret } from '../store/disk/secret-file.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { SqliteMetadata } from '../store/sqlite/sqlite-metadata.ts';
+import { StoredBlobs } from '../store/stored-blobs.ts';
 import { Scrub } from '../transfer/images/scrub.ts';
 import { watchForBypass } from './bypass.ts';
 import { countFacts } from './count-facts.ts';
@@ -43,7 +43,7 @@ export type Ground = Surroundings & {
   readonly facts: Facts<ServerFact>;
   readonly layout: Layout;
   readonly metadata: Metadata;
-  readonly blobStore: BlobStore;
+  readonly stored: StoredBlobs;
   readonly manifestStore: ManifestStore;
   readonly staging: ImportStaging;
   readonly hedges: HedgeBudget;
@@ -102,10 +102,12 @@ export async function openGround(
   await health.load();
   const manifestStore = new ManifestStore({ metadata, facts });
   facts.on('manifest-gone', ({ digest }) => manifestStore.forget(digest));
-  const blobStore = new DiskBlobStore(layout);
+  const bytes = new DiskBlobStore(layout);
+  const blobs = new StoredBlobs({ records: metadata.blobs, bytes, clock, facts });
+  const recovered = await blobs.recover();
+  if (recovered.stored + recovered.lost > 0) log.info(recovered, 'blobs of an interrupted run settled');
   const hedges = new HedgeBudget({ facts });
-  const stored = { metadata, blobs: blobStore };
-  const fills = await openFills({ ...around, ...stored, facts, hedges, layout }, options, onClose);
+  const fills = await openFills({ ...around, blobs, facts, hedges, layout }, options, onClose);
   metrics.gauge('entrepot_fills_active', 'Downloads under way.', () => fills.active);
   const pullTimes = new PullTimes({ journal: metadata.journal, log }, { every: pullTimesEvery });
   onClose(() => pullTimes.close());
@@ -115,7 +117,7 @@ export async function openGround(
     facts,
     layout,
     metadata,
-    blobStore,
+    stored: blobs,
     manifestStore,
     staging: new ImportStaging(layout),
     hedges,
@@ -123,17 +125,17 @@ export async function openGround(
     fills,
     pullTimes,
     sendBuffers: new BufferPool({ most: sendBuffers }),
-    scrub: new Scrub({ ...stored, clock, log, facts }),
+    scrub: new Scrub({ metadata, blobs, bytes, clock, log, facts }),
     tokenKey: await readOrMakeSecret(layout.tokenKey, tokenKeyLength),
   };
 }
 
 async function openFills(
-  deps: Surroundings & Pick<Ground, 'metadata' | 'facts' | 'hedges' | 'layout'> & { blobs: BlobStore },
+  deps: Surroundings & Pick<Ground, 'facts' | 'hedges' | 'layout'> & { blobs: StoredBlobs },
   options: { connections: number },
   onClose: OnClose,
 ): Promise<Fills> {
-  const { log, clock, random, metadata, blobs, facts, hedges } = deps;
+  const { log, clock, random, blobs, facts, hedges } = deps;
   const files = new FillFiles(deps.layout);
   const removed = await files.prepare(clock.now() - staleFill);
   if (removed > 0) log.info({ removed }, 'leftovers of interrupted downloads removed');
@@ -144,7 +146,7 @@ async function openFills(
     { patience: { rounds: 4, pause: 250 } },
   );
   const fills = new Fills(
-    { blobs, files, metadata, workers, downloads, clock, log, facts },
+    { blobs, files, workers, downloads, log, facts },
     { patience: fillPatience, sizeLimit: largestBlob, concurrency: options.connections },
   );
   onClose(() => fills.close());

@@ -66,6 +66,7 @@ export function fetchAhead(
   const most = Math.min(mostPrefetched, Math.floor(limits.connections / 4));
   const made = new Prefetch({ blobs, clock, log, facts }, { most });
   onClose(() => made.close());
+  onClose(facts.on('blob-gone', () => made.forget()));
   const own = new Set(registries);
   onClose(
     facts.on('manifest-served', ({ target, manifest }) => {

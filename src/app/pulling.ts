@@ -31,7 +31,7 @@ export function openPulling(
   ground: Ground,
   onClose: OnClose,
 ): Pulling {
-  const { log, clock, random, facts, metadata, manifestStore: store, blobStore, fills, hedges } = ground;
+  const { log, clock, random, facts, metadata, manifestStore: store, stored, fills, hedges } = ground;
   const { manifestSize } = config.limits;
   const lock = lockOf(config.policy);
   const rules = rulesOf(config.policy, lock);
@@ -47,7 +47,7 @@ export function openPulling(
   const admission = new Admission({ rules, metadata, lock }, { digests: config.policy.digests });
   const admit = new Admit({ admission, manifests, deniedContent });
   onClose(facts.on('provenance-changed', ({ key }) => admission.changed(key)));
-  const blobs = new PullBlobs({ blobs: blobStore, metadata, fills, clock });
+  const blobs = new PullBlobs({ blobs: stored, metadata, fills, clock });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {
     aliases: aliasesOf(config),

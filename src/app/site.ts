@@ -84,7 +84,7 @@ export async function openSite(config: Config, ground: Ground): Promise<Site> {
 function openCarrying(
   config: Config,
   { registries, namespaces, admission, admit, manifests, listings }: Pulling,
-  { metadata, blobStore: blobs, manifestStore, staging, fills, clock }: Ground,
+  { metadata, stored: blobs, manifestStore, staging, fills, clock }: Ground,
 ): Pick<Site, 'images' | 'warm' | 'status' | 'exporter' | 'importer'> {
   const { connections, manifestSize } = config.limits;
   const images = new Images({ metadata, blobs, namespaces });

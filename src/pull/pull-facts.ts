@@ -1,11 +1,13 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { StoredManifest } from '../store/manifest-records.ts';
+import type { StoreFact } from '../store/stored-blobs.ts';
 import type { TagEvent } from '../store/tag-records.ts';
 import type { ResolvedRepository } from './repository.ts';
 
 /** What becomes known while images are pulled, stored and looked after. */
 export type PullFact =
+  | StoreFact
   /** More, or something else, leads to digests of a repository than before: a tag, a manifest, a referrer. */
   | { readonly kind: 'provenance-changed'; readonly key: RepositoryKey }
   /** An upstream says that a tag names another digest than it last said. */

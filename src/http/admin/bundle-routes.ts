@@ -54,7 +54,11 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
   // Who may not do it need not wait until a long request was read.
   route('POST', '/export/plan', (c, signal) => ({
     images: [],
-    run: async () => planSummary(await plan(c, signal)),
+    run: async () => {
+      const planned = await plan(c, signal);
+      planned.release();
+      return planSummary(planned);
+    },
   }));
 
   app.on('POST', '/api/v1/export', async (c) => {
@@ -62,7 +66,7 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
     const { signal } = c.req.raw;
     const planned = await plan(c, signal);
     log.info({ images: planned.contents.images.length, bytes: planned.size }, 'export');
-    return new Response(ReadableStream.from(told(exporter.bytes(planned, signal), log)), {
+    return new Response(ReadableStream.from(told(released(exporter, planned, signal), log)), {
       status: statuses.ok,
       headers: {
         'Content-Type': 'application/x-tar',
@@ -113,6 +117,19 @@ async function imported(run: ReturnType<Importer['run']>, log: Log): Promise<Imp
     if (!(error instanceof BundleError)) throw error;
     log.warn({ code: error.code, cause: error.message }, 'import failed');
     return { kind: 'failed', code: error.code, message: error.message };
+  }
+}
+
+/** The bytes of a bundle; what it holds is let go of when they end, whoever ends them. */
+async function* released(
+  exporter: Exporter,
+  plan: ExportPlan,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* exporter.bytes(plan, signal);
+  } finally {
+    plan.release();
   }
 }
 

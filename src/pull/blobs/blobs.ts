@@ -4,8 +4,8 @@ import type { Clock } from '../../lib/clock.ts';
 import { Flights } from '../../lib/flights.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { StoredBlobs } from '../../store/stored-blobs.ts';
 import { Absences } from '../asking/absences.ts';
 import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isAbsence, verdictError } from '../asking/outcomes.ts';
@@ -33,16 +33,15 @@ const burst = 1_000;
 
 /** Blobs by digest: from disk, or from the one fill that all who ask for it share. */
 export class PullBlobs {
-  readonly #blobs: BlobStore;
+  readonly #blobs: StoredBlobs;
   readonly #metadata: Pick<Metadata, 'links'>;
   readonly #fills: Fills;
   readonly #absences: Absences;
   readonly #leaves = new LRUCache<string, Leave>({ max: 50_000 });
-  readonly #sizes = new LRUCache<Digest, number>({ max: 50_000 });
   readonly #flights = new Flights<Leave>({ deadline: 120_000 });
 
   constructor(deps: {
-    blobs: BlobStore;
+    blobs: StoredBlobs;
     metadata: Pick<Metadata, 'links'>;
     fills: Fills;
     clock: Clock;
@@ -59,11 +58,8 @@ export class PullBlobs {
    */
   async stat(target: ResolvedRepository, digest: Digest, signal: AbortSignal): Promise<BlobStat> {
     const leave = await this.#leave(target, digest, signal);
-    const stored = this.#sizes.get(digest) ?? (await this.#blobs.size(digest));
-    if (stored !== undefined) {
-      this.#sizes.set(digest, stored);
-      return { size: stored, outcome: 'hit' };
-    }
+    const stored = await this.#blobs.size(digest);
+    if (stored !== undefined) return { size: stored, outcome: 'hit' };
     if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const fill = this.#running(target, digest);
     const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
@@ -83,7 +79,6 @@ export class PullBlobs {
     const running = this.#fills.find(digest);
     const file = running === undefined ? await this.#blobs.open(digest) : undefined;
     if (file !== undefined) {
-      this.#sizes.set(digest, file.size);
       const { size, read, close } = file;
       return {
         size,

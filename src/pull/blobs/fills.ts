@@ -1,13 +1,11 @@
 import { abandonOnAbort } from '../../lib/abort.ts';
-import type { Clock } from '../../lib/clock.ts';
 import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
 import { Turns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError, OciError } from '../../oci/errors.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { FillFiles } from '../../store/disk/fill-files.ts';
-import type { Metadata } from '../../store/metadata.ts';
+import type { StoredBlobs } from '../../store/stored-blobs.ts';
 import type { BackgroundBudget } from '../background-budget.ts';
 import type { VerifiedDownloads } from '../download/verified-downloads.ts';
 import { Fill } from '../fill/fill.ts';
@@ -19,12 +17,10 @@ import { fillFailure } from './fill-failure.ts';
 
 /** What fills work with, and whom they tell. */
 type FillsDeps = {
-  blobs: BlobStore;
+  blobs: StoredBlobs;
   files: FillFiles;
-  metadata: Pick<Metadata, 'blobs' | 'links'>;
   workers: FillWorkers;
   downloads: VerifiedDownloads;
-  clock: Clock;
   log: Log;
   facts: Tell<PullFact>;
 };
@@ -105,6 +101,8 @@ export class Fills {
 
   async #run(fill: Fill, target: ResolvedRepository, signal: AbortSignal): Promise<void> {
     const { digest, before } = fill;
+    const lease = this.#deps.blobs.lease();
+    lease.hold(digest);
     let endTurn: (() => void) | undefined;
     let slot: FillSlot | undefined;
     try {
@@ -124,6 +122,7 @@ export class Fills {
       throw error;
     } finally {
       endTurn?.();
+      lease.release();
       if (this.#running.get(digest) === fill) this.#running.delete(digest);
     }
   }
@@ -145,12 +144,9 @@ export class Fills {
 
   /** Makes a verified file a blob of the store, and one that the repository may read. */
   async #store({ digest, arrival }: Fill, target: ResolvedRepository): Promise<void> {
-    const { blobs, files, metadata, clock } = this.#deps;
-    const size = arrival.size ?? 0;
-    await blobs.adopt(digest, files.path(digest));
+    const { blobs, files } = this.#deps;
+    await blobs.adopt(digest, files.path(digest), arrival.size ?? 0, keyOf(target));
     await files.remove(digest);
-    await metadata.blobs.put(digest, size, clock.now());
-    await metadata.links.put(keyOf(target), digest, size);
   }
 
   /** Tells readers, the log and the metrics of a failure. */

@@ -77,6 +77,11 @@ export class Prefetch {
     this.#next();
   }
 
+  /** Something is no longer stored: what was looked into before may be worth another look. */
+  forget(): void {
+    this.#seen.clear();
+  }
+
   /** Begins nothing more; the downloads under way go on as long as those of clients do. */
   close(): void {
     this.#queue.length = 0;

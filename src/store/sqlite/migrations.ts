@@ -125,6 +125,12 @@ const migrations: readonly string[] = [
     PRIMARY KEY (repository, digest)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE intended_blob (
+    digest TEXT PRIMARY KEY,
+    size INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

@@ -135,6 +135,13 @@ export function prepareStatements(database: Database) {
     ),
     blobs: statement('SELECT digest, size, stored_at FROM blob ORDER BY digest'),
     dropBlob: statement('DELETE FROM blob WHERE digest = ?'),
+    blob: statement('SELECT digest, size, stored_at FROM blob WHERE digest = ?'),
+    intendBlob: statement(
+      `INSERT INTO intended_blob (digest, size) VALUES (?, ?)
+       ON CONFLICT (digest) DO UPDATE SET size = excluded.size`,
+    ),
+    intendedBlobs: statement('SELECT digest, size FROM intended_blob'),
+    dropIntendedBlob: statement('DELETE FROM intended_blob WHERE digest = ?'),
     listing: statement(`SELECT body, media_type, checked_at FROM listing WHERE ${repository} AND name = ?`),
     putListing: statement(
       `INSERT INTO listing (repository, name, body, media_type, checked_at) VALUES (?, ?, ?, ?, ?)

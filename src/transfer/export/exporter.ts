@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { formatSize } from '../../lib/units.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import type { ChosenImage } from '../bundle/layout-files.ts';
@@ -26,6 +26,8 @@ export type ExportRequest = {
 export type ExportPlan = BundlePlan & {
   /** Names of images that are not stored whole for any platform; only where all images were asked for. */
   readonly skipped: readonly string[];
+  /** Lets go of what the bundle holds; to be called when it was written, or is not going to be. Idempotent. */
+  release(): void;
 };
 
 /** Bytes of a file that are read at a time. */
@@ -36,30 +38,40 @@ const pieceSize = 64 * 1024;
 
 /** Writes images that are stored whole as a bundle: an OCI image layout in a tar archive. No upstream is asked. */
 export class Exporter {
-  readonly #deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore };
+  readonly #deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: StoredBlobs };
 
-  constructor(deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: BlobStore }) {
+  constructor(deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: StoredBlobs }) {
     this.#deps = deps;
   }
 
   /**
-   * Finds out what a bundle would hold.
+   * Finds out what a bundle would hold, and keeps that until the plan is released.
    * @throws BundleError `NOT_STORED` for an image that is not stored whole
    */
   async plan({ images, platforms, since }: ExportRequest, signal: AbortSignal): Promise<ExportPlan> {
-    const chosen: ChosenImage[] = [];
-    const skipped: string[] = [];
-    for await (const image of images === 'all' ? this.#deps.images.all() : images) {
-      signal.throwIfAborted();
-      const found = await this.#choose(image, platforms);
-      if ('state' in found) chosen.push(found);
-      else if (images === 'all') skipped.push(imageTitle(image));
-      else throw new BundleError('NOT_STORED', found.why);
+    const lease = this.#deps.blobs.lease();
+    try {
+      const chosen: ChosenImage[] = [];
+      const skipped: string[] = [];
+      for await (const image of images === 'all' ? this.#deps.images.all() : images) {
+        signal.throwIfAborted();
+        const found = await this.#choose(image, platforms, lease);
+        if ('state' in found) chosen.push(found);
+        else if (images === 'all') skipped.push(imageTitle(image));
+        else throw new BundleError('NOT_STORED', found.why);
+      }
+      if (chosen.length === 0) {
+        throw new BundleError(
+          'NOT_STORED',
+          'no image is stored whole: "entrepot warm IMAGE" brings one here',
+        );
+      }
+      const plan = await planBundle(this.#deps.metadata, chosen, since);
+      return { ...plan, skipped, release: lease.release };
+    } catch (error) {
+      lease.release();
+      throw error;
     }
-    if (chosen.length === 0) {
-      throw new BundleError('NOT_STORED', 'no image is stored whole: "entrepot warm IMAGE" brings one here');
-    }
-    return { ...(await planBundle(this.#deps.metadata, chosen, since)), skipped };
   }
 
   /**
@@ -133,9 +145,10 @@ export class Exporter {
   async #choose(
     image: ImageTarget,
     platforms: readonly string[],
+    lease: Lease,
   ): Promise<ChosenImage | { readonly why: string }> {
     const { images } = this.#deps;
-    const state = await images.state(image, platforms);
+    const state = await images.state(image, platforms, lease);
     const title = imageTitle(image);
     if (state === undefined)
       return { why: `${title} is not stored here: "entrepot warm ${title}" brings it` };
@@ -146,9 +159,9 @@ export class Exporter {
     if (platforms.length === 0 && isIndexMediaType(state.mediaType)) {
       const whole: string[] = [];
       for (const platform of state.platforms) {
-        if ((await images.state(image, [platform]))?.whole) whole.push(platform);
+        if ((await images.state(image, [platform], lease))?.whole) whole.push(platform);
       }
-      const some = whole.length === 0 ? undefined : await images.state(image, whole);
+      const some = whole.length === 0 ? undefined : await images.state(image, whole, lease);
       if (some?.whole) return { image, state: some, platforms: whole };
     }
     return { why: missingFrom(title, state, platforms) };

@@ -6,8 +6,8 @@ import { derivedTags, isDerivedTag, parseTag, type Reference, type Tag } from '.
 import { imageText } from '../../oci/repository-key.ts';
 import type { Namespaces } from '../../pull/namespaces.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../../pull/repository.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import type { ImagePart } from './walk.ts';
 import { ImageWalk } from './walk.ts';
 
@@ -40,13 +40,13 @@ const largestConfig = 4 * 1024 * 1024;
 export class Images {
   readonly #deps: {
     metadata: Pick<Metadata, 'blobs' | 'links' | 'manifests' | 'tags'>;
-    blobs: BlobStore;
+    blobs: StoredBlobs;
     namespaces: Namespaces;
   };
 
   constructor(deps: {
     metadata: Pick<Metadata, 'blobs' | 'links' | 'manifests' | 'tags'>;
-    blobs: BlobStore;
+    blobs: StoredBlobs;
     namespaces: Namespaces;
   }) {
     this.#deps = deps;
@@ -64,8 +64,13 @@ export class Images {
    * What is stored of an image; `undefined` when not even its first manifest is. Referrers that are known (by their
    * subject, listed by an upstream, or by a tag derived from the digest) are among its parts.
    * @param platforms `os/architecture[/variant]`, without a variant any; empty: all
+   * @param lease holds what is found, so that what the answer calls stored stays so
    */
-  async state(image: ImageTarget, platforms: readonly string[]): Promise<ImageState | undefined> {
+  async state(
+    image: ImageTarget,
+    platforms: readonly string[],
+    lease?: Lease,
+  ): Promise<ImageState | undefined> {
     const { metadata } = this.#deps;
     const { target, reference } = image;
     const key = keyOf(target);
@@ -77,7 +82,10 @@ export class Images {
     const walk = new ImageWalk(
       {
         manifest: (each) => metadata.manifests.get(key, each),
-        isStored: async (each) => (await this.#deps.blobs.size(each)) !== undefined,
+        isStored: async (each) => {
+          lease?.hold(each);
+          return (await this.#deps.blobs.present(each)) !== undefined;
+        },
         sizeOf: async (each) => (await metadata.links.get(key, each))?.size,
         referrers: (subject) => this.#referrers(target, subject),
       },

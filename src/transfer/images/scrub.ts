@@ -7,6 +7,7 @@ import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import type { PullFact } from '../../pull/pull-facts.ts';
 import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { StoredBlobs } from '../../store/stored-blobs.ts';
 
 /** What is told while the storage is verified. */
 export type ScrubEvent =
@@ -37,7 +38,9 @@ export type ScrubSummary = { readonly checked: number; readonly bytes: number; r
 /** What verifying works with. */
 type ScrubDeps = {
   readonly metadata: Pick<Metadata, 'blobs' | 'manifests'>;
-  readonly blobs: BlobStore;
+  readonly blobs: StoredBlobs;
+  /** The bytes as they lie there, whatever the index says of them. */
+  readonly bytes: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
   /** Told of each manifest and blob that is no longer stored. */
@@ -82,13 +85,12 @@ export class Scrub {
     const known = new Set(recorded.map(({ digest }) => digest));
     const seen = new Set<Digest>();
     const buffer = Buffer.allocUnsafe(piece);
-    for await (const digest of this.#deps.blobs.digests()) {
+    for await (const digest of this.#deps.bytes.digests()) {
       seen.add(digest);
       await this.#blob(digest, known.has(digest), buffer, run, signal);
     }
     for (const { digest } of recorded) {
-      if (seen.has(digest) || (await this.#deps.blobs.size(digest)) !== undefined) continue;
-      await metadata.blobs.drop(digest);
+      if (seen.has(digest) || !(await this.#deps.blobs.forgetMissing(digest))) continue;
       this.#wrong(
         run,
         'blob',
@@ -119,9 +121,8 @@ export class Scrub {
     run: Run,
     signal: AbortSignal,
   ): Promise<void> {
-    const { metadata, blobs, clock } = this.#deps;
     signal.throwIfAborted();
-    const file = await blobs.open(digest);
+    const file = await this.#deps.bytes.open(digest);
     if (file === undefined) return;
     const hash = createHash(digestAlgorithm(digest));
     let unreadable: unknown;
@@ -139,8 +140,8 @@ export class Scrub {
     }
     const found = digestOf(hash, digest);
     if (found !== digest) return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found}`);
-    // A crash right after it was stored leaves it without a record.
-    if (!recorded) await metadata.blobs.put(digest, file.size, clock.now());
+    // Bytes that an index knew which is lost have no record.
+    if (!recorded) await this.#deps.blobs.record(digest, file.size);
   }
 
   async #setAside(
@@ -149,9 +150,7 @@ export class Scrub {
     problem: 'corrupt' | 'unreadable',
     message: string,
   ): Promise<void> {
-    const { metadata, blobs } = this.#deps;
-    await blobs.quarantine(digest);
-    await metadata.blobs.drop(digest);
+    await this.#deps.blobs.setAside(digest);
     this.#wrong(run, 'blob', digest, problem, `${message}; it was moved to quarantine/`);
   }
 

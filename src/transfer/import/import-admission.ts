@@ -1,9 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import { formatSize } from '../../lib/units.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { Staging } from '../../store/disk/import-staging.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import type { BundleContents } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import { checkSignature } from '../bundle/signature.ts';
@@ -15,11 +15,17 @@ import type { ImportEvent } from './import-events.ts';
  */
 export async function admitBundle(
   { images, blobs: carried, leftOut }: BundleContents,
-  { blobs, metadata, staging }: { blobs: BlobStore; metadata: Pick<Metadata, 'manifests'>; staging: Staging },
+  {
+    blobs,
+    lease,
+    metadata,
+    staging,
+  }: { blobs: StoredBlobs; lease: Lease; metadata: Pick<Metadata, 'manifests'>; staging: Staging },
 ): Promise<ImportEvent> {
   const lacking: Digest[] = [];
   for (const { digest, size } of leftOut?.blobs ?? []) {
-    if ((await blobs.size(digest)) !== size) lacking.push(digest);
+    lease.hold(digest);
+    if ((await blobs.present(digest)) !== size) lacking.push(digest);
   }
   for (const { digest } of leftOut?.manifests ?? []) {
     if ((await metadata.manifests.bytes(digest)) === undefined) lacking.push(digest);
@@ -31,7 +37,7 @@ export async function admitBundle(
     );
   }
   let bytes = 0;
-  for (const { digest, size } of carried) if ((await blobs.size(digest)) === undefined) bytes += size;
+  for (const { digest, size } of carried) if ((await blobs.present(digest)) === undefined) bytes += size;
   const room = await staging.room();
   if (bytes > room) {
     throw new BundleError(

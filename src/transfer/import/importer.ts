@@ -4,10 +4,10 @@ import type { Digest } from '../../oci/digest.ts';
 import type { ImageName } from '../../oci/image-name.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
 import { repositoryText } from '../../oci/repository-key.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { ImportStaging, Staging } from '../../store/disk/import-staging.ts';
 import type { ImportedManifest, ManifestRecords } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
 import { BundleError, isDiskFull } from '../bundle/bundle-error.ts';
 import { makeReceipt, type Receipt } from '../bundle/receipt.ts';
@@ -23,7 +23,7 @@ type ImportDeps = {
   readonly metadata: Pick<Metadata, 'blobs' | 'manifests' | 'tags'>;
   /** Makes manifests visible, all of them or none, in memory too. */
   readonly manifests: Pick<ManifestRecords, 'import'>;
-  readonly blobs: BlobStore;
+  readonly blobs: StoredBlobs;
   readonly staging: ImportStaging;
   readonly clock: Clock;
 };
@@ -66,9 +66,11 @@ export class Importer {
   ): Promise<ImportSummary> {
     try {
       const staging = await this.#deps.staging.begin();
+      const lease = this.#deps.blobs.lease();
       try {
-        return await this.#run(archive, request, { staging, emit, signal });
+        return await this.#run(archive, request, { staging, lease, emit, signal });
       } finally {
+        lease.release();
         await staging.close();
       }
     } catch (error) {
@@ -82,22 +84,26 @@ export class Importer {
   async #run(
     archive: AsyncIterable<Uint8Array>,
     request: ImportRequest,
-    { staging, emit, signal }: { staging: Staging; emit: (event: ImportEvent) => void; signal: AbortSignal },
+    {
+      staging,
+      lease,
+      emit,
+      signal,
+    }: { staging: Staging; lease: Lease; emit: (event: ImportEvent) => void; signal: AbortSignal },
   ): Promise<ImportSummary> {
-    const { metadata, blobs, clock } = this.#deps;
+    const { metadata, blobs } = this.#deps;
     let signedBy: string | undefined;
     const counts = { stored: 0, bytes: 0, present: 0 };
     const intake = new ImportIntake(
       {
         blobs,
-        metadata,
+        lease,
         staging,
-        clock,
         admit: async (contents, bytes, signature) => {
           signedBy = checkSigned(contents, bytes, signature, request.verifyKey);
           if (contents === undefined) return;
           this.#checkRegistries(rootsOfContents(contents));
-          emit(await admitBundle(contents, { blobs, metadata, staging }));
+          emit(await admitBundle(contents, { blobs, lease, metadata, staging }));
         },
         emit: (event) => {
           if (event.kind === 'blob') {
@@ -171,7 +177,7 @@ export class Importer {
         },
         needBlob: async ({ digest, size }: Descriptor) => {
           const aside = held.staged.get(digest);
-          const found = held.stored.get(digest) ?? aside?.size ?? (await blobs.size(digest));
+          const found = held.stored.get(digest) ?? aside?.size ?? (await blobs.present(digest));
           if (found === undefined) {
             throw new BundleError('BUNDLE_TRUNCATED', `the archive lacks ${digest}: it was not copied whole`);
           }

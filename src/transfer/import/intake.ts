@@ -1,8 +1,6 @@
-import type { Clock } from '../../lib/clock.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
 import type { Staging } from '../../store/disk/import-staging.ts';
-import type { Metadata } from '../../store/metadata.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import {
   type BundleContents,
   largestContents,
@@ -53,10 +51,10 @@ const passedOver = /(?:^|\/)(?:VERSION|json|repositories|oci-layout)$/;
  */
 export class ImportIntake {
   readonly #deps: {
-    blobs: BlobStore;
-    metadata: Pick<Metadata, 'blobs'>;
+    blobs: StoredBlobs;
+    /** Keeps what the archive has until manifests name it. */
+    lease: Lease;
     staging: Staging;
-    clock: Clock;
   };
   readonly #options: { manifestSize: number };
   readonly #admit: (
@@ -81,10 +79,9 @@ export class ImportIntake {
    */
   constructor(
     deps: {
-      blobs: BlobStore;
-      metadata: Pick<Metadata, 'blobs'>;
+      blobs: StoredBlobs;
+      lease: Lease;
       staging: Staging;
-      clock: Clock;
       admit: (
         contents: BundleContents | undefined,
         bytes: Buffer,
@@ -177,10 +174,10 @@ export class ImportIntake {
       );
     }
     if (this.#stored.has(digest) || this.#staged.has(digest)) return;
-    const { blobs, metadata, clock } = this.#deps;
-    if (listed?.manifest !== true && (await blobs.size(digest)) === entry.size) {
+    const { blobs, lease } = this.#deps;
+    lease.hold(digest);
+    if (listed?.manifest !== true && (await blobs.present(digest)) === entry.size) {
       this.#stored.set(digest, entry.size);
-      await metadata.blobs.put(digest, entry.size, clock.now());
       this.#emit({ kind: 'blob', digest, size: entry.size, state: 'present' });
       return;
     }
@@ -213,12 +210,12 @@ export class ImportIntake {
 
   /** Stores what was kept aside, once it is known to be a blob. */
   async store({ digest, size, file }: StagedContent): Promise<void> {
-    const { blobs, metadata, clock } = this.#deps;
+    const { blobs, lease } = this.#deps;
     if (this.#stored.has(digest)) return;
-    const present = (await blobs.size(digest)) === size;
+    lease.hold(digest);
+    const present = (await blobs.present(digest)) === size;
     if (present) await file.discard();
-    else await blobs.adopt(digest, file.path);
-    await metadata.blobs.put(digest, size, clock.now());
+    else await blobs.adopt(digest, file.path, size);
     this.#stored.set(digest, size);
     this.#emit({ kind: 'blob', digest, size, state: present ? 'present' : 'stored' });
   }

@@ -2,7 +2,7 @@ import { abandonOnAbort } from '../../lib/abort.ts';
 import type { Turns } from '../../lib/turns.ts';
 import type { Fills } from '../../pull/blobs/fills.ts';
 import type { ResolvedRepository } from '../../pull/repository.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
+import type { StoredBlobs } from '../../store/stored-blobs.ts';
 import type { ImagePart } from '../images/walk.ts';
 
 /** Milliseconds between two words about the progress. */
@@ -19,13 +19,13 @@ export type TellBlob = (arrived: number, state: 'arriving' | 'stored' | 'failed'
 export async function warmBlob(
   target: ResolvedRepository,
   { digest, size }: ImagePart,
-  { fills, blobs, turns, tell }: { fills: Fills; blobs: BlobStore; turns: Turns; tell: TellBlob },
+  { fills, blobs, turns, tell }: { fills: Fills; blobs: StoredBlobs; turns: Turns; tell: TellBlob },
   signal: AbortSignal,
 ): Promise<'here' | 'joined' | 'fetched'> {
   const endTurn = await turns.take(signal);
   try {
     // Another image, or a client, may have brought it while this one waited for its turn.
-    if (fills.find(digest) === undefined && (await blobs.size(digest)) !== undefined) {
+    if (fills.find(digest) === undefined && (await blobs.present(digest)) !== undefined) {
       tell(size, 'stored');
       return 'here';
     }

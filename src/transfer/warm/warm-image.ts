@@ -6,7 +6,7 @@ import type { Fills } from '../../pull/blobs/fills.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
 import type { PullManifests } from '../../pull/manifests/manifests.ts';
 import { isClosed, requireUpstreams } from '../../pull/source.ts';
-import type { BlobStore } from '../../store/blob-store.ts';
+import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import type { Images } from '../images/images.ts';
 import { type ImageState, type ImageTarget, imageTitle } from '../images/images.ts';
 import type { ImagePart } from '../images/walk.ts';
@@ -22,7 +22,7 @@ export type WarmDeps = {
   readonly manifests: PullManifests;
   readonly listings: PullListings;
   readonly fills: Fills;
-  readonly blobs: BlobStore;
+  readonly blobs: StoredBlobs;
 };
 
 /** What of an image is wanted. */
@@ -46,6 +46,8 @@ export class WarmImage {
   readonly #deps: WarmImageDeps;
   readonly #options: WarmOptions;
   readonly #tally = new WarmTally();
+  /** What is found stored stays so until the image is done with. */
+  readonly #lease: Lease;
   /** Manifests and blobs that were asked for, whatever came of it. */
   readonly #tried = new Set<Digest>();
 
@@ -53,11 +55,20 @@ export class WarmImage {
     this.#image = image;
     this.#title = imageTitle(image);
     this.#deps = deps;
+    this.#lease = deps.blobs.lease();
     this.#options = options;
   }
 
   /** As `Warm.run`. */
   async run(signal: AbortSignal): Promise<WarmResult> {
+    try {
+      return await this.#run(signal);
+    } finally {
+      this.#lease.release();
+    }
+  }
+
+  async #run(signal: AbortSignal): Promise<WarmResult> {
     const before = await this.#state();
     try {
       if (before?.whole && isClosed(this.#image.target.registry)) {
@@ -206,7 +217,7 @@ export class WarmImage {
   }
 
   #state(): Promise<ImageState | undefined> {
-    return this.#deps.images.state(this.#image, this.#options.platforms);
+    return this.#deps.images.state(this.#image, this.#options.platforms, this.#lease);
   }
 }
 

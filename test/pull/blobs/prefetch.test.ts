@@ -111,6 +111,17 @@ test('a manifest that is pulled again and again is looked into once in ten minut
   expect(looked).toHaveLength(12);
 });
 
+test('once something stored is gone, a manifest that is pulled again is looked into again', async () => {
+  const image = makeImage();
+  const outcomes = Object.fromEntries(blobsOf(image).map(({ digest }) => [digest, 'hit' as const]));
+  const { looked, served, room } = scene(2, outcomes);
+  await served(image.manifest);
+  const once = looked.length;
+  room.forget();
+  await served(image.manifest);
+  expect(looked.length).toBe(2 * once);
+});
+
 test('a layer over 1 GiB waits until it is asked for, and one that is meant to come from elsewhere does too', async () => {
   const layer = (digit: string, size: number, mediaType: string = mediaTypes.dockerManifest) => {
     return { mediaType, size, digest: mustDigest(`sha256:${digit.repeat(64)}`) };

@@ -13,6 +13,7 @@ import { FillFiles } from '../../../src/store/disk/fill-files.ts';
 import { type Layout, storageLayout } from '../../../src/store/disk/layout.ts';
 import type { Metadata } from '../../../src/store/metadata.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { StoredBlobs } from '../../../src/store/stored-blobs.ts';
 import { UpstreamClient } from '../../../src/upstream/client.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
 import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
@@ -29,7 +30,9 @@ export type FillScene = {
   readonly layout: Layout;
   readonly fills: Fills;
   readonly blobs: PullBlobs;
-  readonly store: DiskBlobStore;
+  readonly store: StoredBlobs;
+  /** The bytes of what is stored. */
+  readonly bytes: DiskBlobStore;
   readonly metadata: Metadata;
   readonly target: ResolvedRepository;
   /** What was told of each fill that ended. */
@@ -71,7 +74,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   const files = new FillFiles(layout);
   await files.prepare(0);
-  const store = new DiskBlobStore(layout);
+  const bytes = new DiskBlobStore(layout);
   const workers = new FillWorkers({ threads, ...(hashedApartFrom !== undefined && { hashedApartFrom }) });
   const captured = captureLog();
   const { log } = captured;
@@ -80,6 +83,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const distrusted: string[] = [];
   const random = () => 0.999;
   const facts = pullFacts();
+  const store = new StoredBlobs({ records: metadata.blobs, bytes, clock, facts });
   facts.on('fill-ended', ({ report }) => reports.push(report));
   facts.on('upstream-distrusted', ({ upstream }) => distrusted.push(upstream));
   const downloads = new VerifiedDownloads(
@@ -95,10 +99,8 @@ export async function fillScene(origins: readonly string[], options: Options = {
     {
       blobs: store,
       files,
-      metadata,
       workers,
       downloads,
-      clock,
       log,
       facts,
     },
@@ -140,6 +142,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     fills,
     blobs,
     store,
+    bytes,
     metadata,
     target,
     reports,

@@ -152,7 +152,7 @@ async function reset(site: Site): Promise<{ blobs: number }> {
   let left = 0;
   for (const { digest } of await site.metadata.blobs.all()) {
     if (kept.has(digest)) continue;
-    await site.blobs.delete(digest);
+    await site.blobs.remove(digest);
     if ((await site.blobs.size(digest)) !== undefined) left += 1;
   }
   return { blobs: left };

@@ -8,11 +8,11 @@ import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
 import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
-
 import { ImportStaging } from '../../../src/store/disk/import-staging.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
 import type { ManifestRecords } from '../../../src/store/manifest-records.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { StoredBlobs } from '../../../src/store/stored-blobs.ts';
 import { Exporter, type ExportRequest } from '../../../src/transfer/export/exporter.ts';
 import { Images, type ImageTarget } from '../../../src/transfer/images/images.ts';
 import type { ImportEvent, ImportSummary } from '../../../src/transfer/import/import-events.ts';
@@ -40,7 +40,13 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   const layout = storageLayout(root);
   const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   onTestFinished(() => metadata.close());
-  const blobs = new DiskBlobStore(layout);
+  const clock = { now: () => 1_000 };
+  const blobs = new StoredBlobs({
+    records: metadata.blobs,
+    bytes: new DiskBlobStore(layout),
+    clock,
+    facts: nobody,
+  });
   const known = registries.map((name): Registry => {
     return {
       name,
@@ -53,7 +59,6 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   const images = new Images({ metadata, blobs, namespaces });
   const exporter = new Exporter({ images, metadata, blobs });
   const staging = new ImportStaging(layout);
-  const clock = { now: () => 1_000 };
   let transactions = 0;
   const manifests: Pick<ManifestRecords, 'import'> = {
     import: (entries) => {
@@ -82,8 +87,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   const putBlob = async ({ digest, bytes }: TestBlob) => {
     const file = path.join(root, 'incoming');
     await writeFile(file, bytes);
-    await blobs.adopt(digest, file);
-    await metadata.blobs.put(digest, bytes.length, 1);
+    await blobs.adopt(digest, file, bytes.length);
   };
   const putManifest = async (name: string, manifest: TestBlob) => {
     const { target: repository, reference } = target(name);
@@ -132,6 +136,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
       );
       const pieces: Uint8Array[] = [];
       for await (const piece of exporter.bytes(plan, noAbort)) pieces.push(piece);
+      plan.release();
       return Buffer.concat(pieces);
     },
     import: async (

@@ -58,7 +58,7 @@ describe('a bundle', () => {
     await a.putImage(`docker.io/library/app@${sbom.manifest.digest}`, sbom);
     const [layer] = sbom.layers;
     if (layer === undefined) throw new Error('no layer');
-    await a.blobs.delete(layer.digest);
+    await a.blobs.remove(layer.digest);
     const { images } = await b.import(await a.export(['docker.io/library/app:1.0']));
     expect(images).toMatchObject([{ image: 'docker.io/library/app:1.0' }]);
   });
@@ -107,7 +107,7 @@ describe('a bundle', () => {
     const [a] = await twoSites();
     const image = makeImage();
     await a.putImage('docker.io/library/app:1.0', image);
-    await a.blobs.delete(image.config.digest);
+    await a.blobs.remove(image.config.digest);
     await expect(a.export(['docker.io/library/app:1.0'])).rejects.toMatchObject({
       code: 'NOT_STORED',
       message: expect.stringContaining('entrepot warm docker.io/library/app:1.0'),
@@ -214,7 +214,7 @@ describe('a bundle since a receipt', () => {
     await a.putImage('docker.io/library/app:1.0', image);
     const { receipt } = await b.import(await a.export('all'));
     const delta = await a.export('all', { since: receipt });
-    await b.blobs.delete(image.config.digest);
+    await b.blobs.remove(image.config.digest);
     await expect(b.import(delta)).rejects.toMatchObject({
       code: 'BUNDLE_INCOMPLETE',
       message: expect.stringContaining(image.config.digest),

@@ -6,6 +6,7 @@ import { keyOf } from '../../../src/pull/repository.ts';
 import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
+import { StoredBlobs } from '../../../src/store/stored-blobs.ts';
 import { Images, imageTitle } from '../../../src/transfer/images/images.ts';
 import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
@@ -19,6 +20,7 @@ import {
   type TestBlob,
   type TestManifest,
 } from '../../helpers/image.ts';
+import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { mustTag } from '../../helpers/stored.ts';
 import { targetOf } from '../../pull/scripted-upstream.ts';
@@ -29,7 +31,13 @@ async function scene() {
   const layout = storageLayout(await temporaryDirectory());
   const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
   onTestFinished(() => metadata.close());
-  const blobs = new DiskBlobStore(layout);
+  const clock = makeManualClock(0);
+  const blobs = new StoredBlobs({
+    records: metadata.blobs,
+    bytes: new DiskBlobStore(layout),
+    clock,
+    facts: nobody,
+  });
   const target = targetOf([]);
   const namespaces = new Namespaces([target.registry], { aliases: new Map(), defaultRegistry: 'ghcr.io' });
   const images = new Images({ metadata, blobs, namespaces });
@@ -48,8 +56,8 @@ async function scene() {
     },
     async keepBlobs(kept: readonly TestBlob[], at = 2) {
       for (const blob of kept) {
-        await blobs.adopt(blob.digest, await localFile(blob));
-        await metadata.blobs.put(blob.digest, blob.bytes.length, at);
+        clock.advance(at - clock.now());
+        await blobs.adopt(blob.digest, await localFile(blob), blob.bytes.length);
       }
     },
     state: (name: string, platforms: readonly string[] = []) =>

@@ -60,7 +60,7 @@ export async function warmScene(options: Options = {}) {
   const warm = new Warm({ images, admit, manifests, listings, fills, blobs }, { blobs: options.blobs ?? 4 });
   const forgotten: string[] = [];
   facts.on('manifest-gone', ({ digest }) => forgotten.push(digest));
-  const scrub = new Scrub({ metadata, blobs, clock, log, facts });
+  const scrub = new Scrub({ metadata, blobs, bytes: base.bytes, clock, log, facts });
   const events: WarmEvent[] = [];
   return {
     ...base,
