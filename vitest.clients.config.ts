@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['test/clients/**/*.test.ts'],
     globalSetup: ['test/clients/setup.ts'],
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    testTimeout: 900_000,
+    hookTimeout: 900_000,
     retry: 0,
     pool: 'forks',
     fileParallelism: false,

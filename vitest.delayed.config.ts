@@ -10,6 +10,6 @@ export default defineConfig({
     ...base.test,
     include: ['test/scenarios/**/*.test.ts', 'test/**/*interleavings*.test.ts'],
     env: { METADATA_DELAY_SEED: seed },
-    testTimeout: 300_000,
+    testTimeout: 900_000,
   },
 });

@@ -8,9 +8,7 @@ import { temporaryDirectory } from './helpers/start-proxy.ts';
 
 const run = promisify(execFile);
 
-test('the package holds what the sources compile to, and nothing that an earlier build left in dist', {
-  timeout: 60_000,
-}, async () => {
+test('the package holds what the sources compile to, and nothing that an earlier build left in dist', async () => {
   const copy = await temporaryDirectory();
   for (const name of ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src']) {
     await cp(join(root, name), join(copy, name), { recursive: true });

@@ -64,7 +64,7 @@ export type FedImport = {
 export const siteServer = '127.0.0.1:5000';
 
 const main = path.join(import.meta.dirname, '../../src/main.ts');
-const timeout = 120_000;
+const timeout = 600_000;
 
 /** Makes a site. @param options.disk the size of the disk under its storage in MB; the machine's own when left out */
 export async function openSite(

@@ -43,7 +43,7 @@ function commandLine(folder: string) {
   return async (...args: string[]) => {
     const config = ['--config', path.join(folder, 'config.yaml')];
     const { stdout, stderr } = await mustRun([process.execPath, main, ...args, ...config], {
-      timeout: 120_000,
+      timeout: 600_000,
     });
     return stdout + stderr;
   };
@@ -123,7 +123,7 @@ test('skopeo, podman and crane read a bundle', async (context) => {
   const a = await connected(lab, [app, multi, tool]);
   await a.entrepot('export', '--all', '-o', path.join(lab.directory, 'bundle.tar'));
   const inRoot = async (...command: string[]) =>
-    mustRun(await inSidRoot(lab.directory, command), { timeout: 120_000 });
+    mustRun(await inSidRoot(lab.directory, command), { timeout: 600_000 });
   for (const image of [app, multi, tool]) {
     const copied = [
       'skopeo',
@@ -163,7 +163,7 @@ test.for(['d20', 'd28', 'd28c'] as const)(
       bundle,
     );
     const docker = await engine(context, lab, key);
-    await docker.mustRun(['load', '-i', bundle], { timeout: 120_000 });
+    await docker.mustRun(['load', '-i', bundle], { timeout: 600_000 });
     for (const image of [app, multi, tool]) {
       const { stdout } = await docker.mustRun(['run', '--rm', '--network', 'none', image.reference]);
       expect(stdout.trim()).toBe(image.prints);
@@ -171,7 +171,7 @@ test.for(['d20', 'd28', 'd28c'] as const)(
     const saved = path.join(lab.directory, 'saved.tar');
     await docker.mustRun(['tag', tool.reference, 'docker.io/library/again:2.0']);
     await docker.mustRun(['save', '-o', saved, app.reference, 'docker.io/library/again:2.0'], {
-      timeout: 120_000,
+      timeout: 600_000,
     });
     const b = await cutOff(context, lab, 'b');
     const said = await b.entrepot('import', saved);
@@ -207,14 +207,14 @@ test('archives and layouts of skopeo and crane are imported', async (context) =>
       ...flags,
       `docker://${source(from)}`,
     ];
-    await mustRun(await inSidRoot(lab.directory, [...copy, to]), { timeout: 120_000 });
+    await mustRun(await inSidRoot(lab.directory, [...copy, to]), { timeout: 600_000 });
   };
   await skopeo(multi, `oci-archive:/mnt/oci.tar:${multi.reference}`, '--all');
   await skopeo(app, 'oci:/mnt/layout:1.0');
   await skopeo(app, 'docker-archive:/mnt/docker.tar:docker.io/library/saved:1.0');
   const crane = async (...args: string[]) => {
     await mustRun(await isolated(lab.directory, [programs.crane, 'pull', '--insecure', ...args]), {
-      timeout: 120_000,
+      timeout: 600_000,
     });
   };
   const file = (name: string) => path.join(lab.directory, name);
@@ -285,7 +285,7 @@ test('on a disk that is full, or gets full, an import says so, keeps what was th
     one,
     three,
   ];
-  const { code, stdout, stderr } = await run(command, { timeout: 200_000 });
+  const { code, stdout, stderr } = await run(command, { timeout: 600_000 });
   expect([code, stdout + stderr]).toEqual([
     0,
     expect.stringMatching(/there is room for[\s\S]*the disk is full/),

@@ -90,4 +90,4 @@ export const hubLogin = { username: 'alice', password: 'docker-hub-secret' };
 export const hubLoginAuth = { auth: basicOf(hubLogin).slice('Basic '.length) };
 
 /** How long one pull may take, in milliseconds. */
-export const pullTimeout = 180_000;
+export const pullTimeout = 600_000;

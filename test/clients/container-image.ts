@@ -49,7 +49,7 @@ export async function buildImage(
 ): Promise<void> {
   await engine.mustRun(['import', archive, base]);
   const options = ['--progress', 'plain', '--network', 'host', '--secret', `id=npmrc,src=${npmrc}`];
-  await engine.mustRun(['build', ...options, '--tag', image, repository], { timeout: 200_000 });
+  await engine.mustRun(['build', ...options, '--tag', image, repository], { timeout: 600_000 });
 }
 
 /** What `sh -c script` prints as root in a fresh container of the image. */

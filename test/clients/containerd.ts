@@ -72,7 +72,7 @@ export async function startContainerd(key: keyof typeof flavours, options: Clien
   const command = [flavour.containerd, '--config', config];
   const daemon = startDaemon(await isolated(directory, command, around), env);
   await daemon.waitFor(/containerd successfully booted/);
-  if (flavour.cri) await criIsReady(socket, AbortSignal.timeout(30_000));
+  if (flavour.cri) await criIsReady(socket, AbortSignal.timeout(300_000));
 
   let secret: { username: string; password: string } | undefined;
   const ctr = (...args: string[]) => {

@@ -37,7 +37,7 @@ export type Daemon = {
 const searchPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * Runs a command to its end, with nothing to read and a timeout of a minute unless told.
+ * Runs a command to its end, with nothing to read and a timeout of five minutes unless told.
  * Resolves whatever the exit code; rejects when the command cannot be started.
  */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<Finished> {
@@ -46,7 +46,7 @@ export async function run(command: readonly string[], options: RunOptions = {}):
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
   const kill = () => child.kill('SIGKILL');
-  const timer = setTimeout(kill, options.timeout ?? 60_000);
+  const timer = setTimeout(kill, options.timeout ?? 300_000);
   options.signal?.addEventListener('abort', kill);
   try {
     const [code] = (await once(child, 'close')) as [number | null];
@@ -82,7 +82,7 @@ export function startDaemon(command: readonly string[], env?: Readonly<Record<st
   return {
     output,
     exited,
-    waitFor: (pattern, timeout = 60_000) => waitFor(child, output, pattern, timeout),
+    waitFor: (pattern, timeout = 300_000) => waitFor(child, output, pattern, timeout),
     kill: async () => {
       child.kill('SIGKILL');
       await closed;

@@ -3,6 +3,7 @@ import type { UpstreamConfig } from '../../src/config/config.ts';
 import { type FakeUpstream, type FakeUpstreamOptions, startFakeUpstream } from './fake-upstream.ts';
 import { makeImage, type TestBlob, type TestImage } from './image.ts';
 import type { JournalFilter } from './journal.ts';
+import { patience } from './patience.ts';
 import { type Answer, request } from './request.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from './start-proxy.ts';
 
@@ -74,7 +75,7 @@ export async function settled(proxy: Pick<RunningProxy, 'url' | 'files'>, path: 
     if (proxy.files().fills.length > 0) return false;
     return (await request(proxy.url, path, first)).headers['x-cache'] === 'hit';
   };
-  await vi.waitUntil(isSettled, { timeout: 10_000, interval: 5 });
+  await vi.waitUntil(isSettled, { timeout: patience, interval: 5 });
 }
 
 /** Gets a blob so that it is on disk from now on. */

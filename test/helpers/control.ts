@@ -6,12 +6,36 @@ import type { RunningProxy } from './start-proxy.ts';
 export type ControlAnswer = { readonly status: number; readonly body: unknown };
 
 /** Sends one request to a server's control socket; `body` goes as JSON. */
-export function control(
+export async function control(
   proxy: Pick<RunningProxy, 'storagePath'>,
   method: string,
   path: string,
   body?: unknown,
 ): Promise<ControlAnswer> {
+  const { status, text } = await ask(proxy, method, path, body);
+  return { status, body: JSON.parse(text) };
+}
+
+/** Sends a request that is answered with one event a line, and waits for the last. */
+export async function controlEvents(
+  proxy: Pick<RunningProxy, 'storagePath'>,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<readonly unknown[]> {
+  const { text } = await ask(proxy, method, path, body);
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+}
+
+function ask(
+  proxy: Pick<RunningProxy, 'storagePath'>,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const socketPath = join(proxy.storagePath, 'control.sock');
     const text = body === undefined ? '' : JSON.stringify(body);
@@ -28,7 +52,7 @@ export function control(
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.once('error', reject);
       response.once('end', () => {
-        resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString()) });
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
       });
     });
     outgoing.end(text);

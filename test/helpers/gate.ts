@@ -1,3 +1,4 @@
+import { patience } from './patience.ts';
 /** A door that is shut until somebody opens it; opening twice is harmless. */
 export type Gate = { readonly opened: Promise<void>; readonly isOpen: boolean; open(): void };
 
@@ -18,7 +19,11 @@ export function makeGate(): Gate {
 }
 
 /** Settles with `promise`, or rejects after `ms` with `what` in the message, so that a hung test names its wait. */
-export async function within<T>(promise: Promise<T>, what: string | (() => string), ms = 10_000): Promise<T> {
+export async function within<T>(
+  promise: Promise<T>,
+  what: string | (() => string),
+  ms = patience,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {

@@ -7,6 +7,7 @@ import type { Clock } from '../../src/lib/clock.ts';
 import { type CapturedLog, captureLog } from './capture-log.ts';
 import { metadataUnderTest } from './delayed-metadata.ts';
 import { checkLeaks, openFilesUnder, type StorageFiles, storageFiles } from './leaks.ts';
+import { patience } from './patience.ts';
 import { type ConfigOptions, makeConfig } from './proxy-config.ts';
 
 /** How a test's server differs from the defaults. */
@@ -62,7 +63,7 @@ export async function startProxy(options: ProxyOptions = {}): Promise<RunningPro
   onTestFinished(async () => {
     await close();
     // A handler whose client is gone may close its file a moment after the last connection.
-    await vi.waitUntil(() => openFilesUnder(storagePath).length === 0, { timeout: 1_000 }).catch(() => {});
+    await vi.waitUntil(() => openFilesUnder(storagePath).length === 0, { timeout: patience }).catch(() => {});
     checkLeaks(storagePath, { allowFills: options.allowFills ?? false });
   });
   return {

@@ -3,6 +3,7 @@ import { repository } from '../helpers/cold-layer.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeImage } from '../helpers/image.ts';
 import { makeJumpingClock } from '../helpers/manual-clock.ts';
+import { patience } from '../helpers/patience.ts';
 import { pull } from '../helpers/pull.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
 
@@ -23,7 +24,7 @@ async function scene(options: { allowFills?: boolean } = {}) {
     const runs = proxy.logs.lines.filter(({ message }) => /^sync ended/.test(message));
     return runs.map(({ fields }) => fields['cause']);
   };
-  const ran = (count: number) => vi.waitUntil(() => causes().length >= count, { timeout: 25_000 });
+  const ran = (count: number) => vi.waitUntil(() => causes().length >= count, { timeout: patience });
   return { upstream, proxy, clock, causes, ran };
 }
 

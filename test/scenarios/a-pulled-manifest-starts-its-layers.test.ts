@@ -3,6 +3,7 @@ import { blobPath, manifestPath, mustGet, repository } from '../helpers/cold-lay
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { blobsOf, makeImage, makeIndex } from '../helpers/image.ts';
 import { metric } from '../helpers/metrics.ts';
+import { patience } from '../helpers/patience.ts';
 import { pull } from '../helpers/pull.ts';
 import { request } from '../helpers/request.ts';
 import { type ProxyOptions, startProxy } from '../helpers/start-proxy.ts';
@@ -13,7 +14,7 @@ if (!amd64 || !arm64) throw new Error('the index has two images');
 
 /** Waits for what happens without anybody asking for it. */
 function until(condition: () => boolean | Promise<boolean>) {
-  return vi.waitUntil(condition, { timeout: 20_000, interval: 10 });
+  return vi.waitUntil(condition, { timeout: patience, interval: 10 });
 }
 
 async function scene(options: Partial<ProxyOptions> = {}) {

@@ -7,6 +7,7 @@ import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeArtifact, makeIndex, type TestIndex } from '../helpers/image.ts';
 import { makeJumpingClock } from '../helpers/manual-clock.ts';
 import { metric } from '../helpers/metrics.ts';
+import { patience } from '../helpers/patience.ts';
 import { pull } from '../helpers/pull.ts';
 import { request } from '../helpers/request.ts';
 import {
@@ -42,7 +43,7 @@ async function scene(options: Partial<ProxyOptions> = {}) {
     ...options,
   });
   const runs = () => proxy.logs.lines.filter(({ message }) => /^sync ended/.test(message));
-  const ran = (count: number) => vi.waitUntil(() => runs().length >= count, { timeout: 25_000 });
+  const ran = (count: number) => vi.waitUntil(() => runs().length >= count, { timeout: patience });
   return { upstream, proxy, clock, runs, ran };
 }
 

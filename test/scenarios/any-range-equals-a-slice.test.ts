@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { coldLayer, mustGet, warm } from '../helpers/cold-layer.ts';
 import { multipartRanges } from '../helpers/multipart.ts';
 import { type Answer, request } from '../helpers/request.ts';
+import { howOften } from '../helpers/runs.ts';
 
 const size = 1_000;
 
@@ -60,7 +61,7 @@ test('any Range header on a cached blob gives exactly the slices that it asks fo
       ]);
       expect(pieces(answer).map((part) => [part.range, part.bytes.toString('latin1')])).toEqual(expected);
     }),
-    { numRuns: 150 },
+    { numRuns: howOften(150, 40) },
   );
 });
 

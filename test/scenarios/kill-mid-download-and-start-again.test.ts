@@ -3,6 +3,7 @@ import { blobPath, manifestPath, mustGet, repository, settled } from '../helpers
 import { download } from '../helpers/download.ts';
 import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeBlob, makeImage, type TestBlob } from '../helpers/image.ts';
+import { patience } from '../helpers/patience.ts';
 import { request } from '../helpers/request.ts';
 import { patient, severalUpstreamsAndProcess } from '../helpers/several-upstreams.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
@@ -87,7 +88,7 @@ test('after a kill -9 among parallel ranges the next start fetches what is missi
   for (const upstream of all) upstream.script({ match: downloads, bytesPerSecond: 1_500_000 });
   const client = download(proxy.url, path, layer.bytes);
   const halfThere = () => bytes() >= whole / 2;
-  await expect.poll(halfThere, { timeout: 15_000, interval: 10 }).toBe(true);
+  await expect.poll(halfThere, { timeout: patience, interval: 10 }).toBe(true);
   await proxy.kill('SIGKILL');
   await client.ended;
   const before = bytes();

@@ -4,14 +4,13 @@ import { type Download, download } from '../helpers/download.ts';
 import { within } from '../helpers/gate.ts';
 import { descriptorOf, makeImage, manifestOf } from '../helpers/image.ts';
 import { openFilesUnder } from '../helpers/leaks.ts';
+import { patience } from '../helpers/patience.ts';
 import { pull } from '../helpers/pull.ts';
 import { request } from '../helpers/request.ts';
 
 const megabyte = 1_000_000;
 
-test('32 clients that pull one cold 100 MB blob at once cost exactly one download and all get it right', {
-  timeout: 60_000,
-}, async () => {
+test('32 clients that pull one cold 100 MB blob at once cost exactly one download and all get it right', async () => {
   const { upstream, proxy, layer, path, downloads } = await coldLayer(100 * megabyte, {
     // On a busy machine this takes long enough for a second connection to be tried.
     configured: { maxConnections: 1 },
@@ -117,7 +116,7 @@ test.each(['cold', 'cached'])(
     await Promise.all(leavers);
     await settled(proxy, path);
     const openBlobs = () => openFilesUnder(proxy.storagePath).filter((file) => !file.startsWith('index.db'));
-    await expect.poll(openBlobs, { timeout: 5_000 }).toEqual([]);
+    await expect.poll(openBlobs, { timeout: patience }).toEqual([]);
     expect(upstream.journal.count(downloads)).toBe(1);
   },
 );

@@ -14,6 +14,7 @@ import { type FakeUpstream, startFakeUpstream } from '../helpers/fake-upstream.t
 import { makeBlob } from '../helpers/image.ts';
 import { listAsReferrers } from '../helpers/lying-mirror.ts';
 import { request } from '../helpers/request.ts';
+import { howOften } from '../helpers/runs.ts';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../helpers/start-proxy.ts';
 
 /** Both sides share a layer. In `org/app` the first is `v1` and the second `latest`; in `org/twin` the reverse. */
@@ -218,7 +219,7 @@ test('whatever is asked, in whatever order and form, nothing of a denied image c
       await run(proxy, [...before, ...steps], failClosed);
       await proxy.close();
     }),
-    { numRuns: 40 },
+    { numRuns: howOften(40, 10) },
   );
 }, 180_000);
 

@@ -3,6 +3,7 @@ import { blobPath, coldLayer, mustGet, repository, settled, warm } from '../help
 import { download } from '../helpers/download.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { openFilesUnder } from '../helpers/leaks.ts';
+import { patience } from '../helpers/patience.ts';
 import { outcome, request } from '../helpers/request.ts';
 
 // The rules under "Blobs" that real clients were measured to depend on.
@@ -76,7 +77,7 @@ test('a client that reads nothing is dropped after the write-stall timeout while
   const openBlobs = () => openFilesUnder(proxy.storagePath).filter((file) => file.startsWith('blobs/'));
   expect(openBlobs()).toHaveLength(1);
   expect(await download(proxy.url, path, layer.bytes).ended).toBe('complete');
-  await vi.waitUntil(() => openBlobs().length === 0, { timeout: 10_000 });
+  await vi.waitUntil(() => openBlobs().length === 0, { timeout: patience });
   idle.read();
   expect(await idle.ended).toBe('cut');
 });

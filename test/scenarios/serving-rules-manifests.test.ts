@@ -4,6 +4,7 @@ import { manifestPath, mustGet, repository } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
 import { makeImage, makeIndex, manifestOf } from '../helpers/image.ts';
+import { patience } from '../helpers/patience.ts';
 import type { ConfigOptions } from '../helpers/proxy-config.ts';
 import { type Answer, ociError, outcome, request } from '../helpers/request.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
@@ -106,7 +107,7 @@ test('a client that takes nothing of a manifest is dropped after the write-stall
   expect((await mustGet(proxy.url, manifestPath('long'))).digest).toBe(long.digest);
   const idle = download(proxy.url, manifestPath('long'), long.bytes, { reading: false });
   const dropped = () => proxy.logs.lines.find(({ fields }) => fields['aborted'] === true);
-  await vi.waitUntil(dropped, { timeout: 10_000, interval: 5 });
+  await vi.waitUntil(dropped, { timeout: patience, interval: 5 });
   expect(dropped()?.fields).toMatchObject({ because: 'the client took no bytes for 200ms' });
   idle.read();
   expect(await idle.ended).toBe('cut');

@@ -7,7 +7,9 @@ import { within } from '../helpers/gate.ts';
 import { makeImage, type TestBlob } from '../helpers/image.ts';
 import { openFilesUnder } from '../helpers/leaks.ts';
 import { makeJumpingClock } from '../helpers/manual-clock.ts';
+import { patience } from '../helpers/patience.ts';
 import { type Answer, request } from '../helpers/request.ts';
+import { howOften } from '../helpers/runs.ts';
 import { type RunningProxy, startProxy } from '../helpers/start-proxy.ts';
 
 /** What is held back of a large blob until its digest is right; a blob up to `heldWhole` is, entirely. */
@@ -151,9 +153,7 @@ async function visit(
   return { answer, range, left };
 }
 
-test('whatever the upstreams do, each client gets the right bytes or an error, and with one that works the right bytes', {
-  timeout: 240_000,
-}, async () => {
+test('whatever the upstreams do, each client gets the right bytes or an error, and with one that works the right bytes', async () => {
   const upstreams = await Promise.all([1, 2, 3].map(() => startFakeUpstream()));
   const clock = makeJumpingClock();
   const proxy = await startProxy({
@@ -181,7 +181,7 @@ test('whatever the upstreams do, each client gets the right bytes or an error, a
         }
         const journals = () => upstreams.map(({ journal }) => journal.toString()).join('\n--\n');
         const visits = visitAll(proxy, layer, clients);
-        const outcomes = await within(visits, () => `every client in\n${journals()}`, 25_000);
+        const outcomes = await within(visits, () => `every client in\n${journals()}`);
 
         const corrupt = each.some(({ lasting }) => lasting?.corruptAt !== undefined);
         const works = each.some((one) => isHarmless(one) && one.passing.length === 0);
@@ -203,9 +203,9 @@ test('whatever the upstreams do, each client gets the right bytes or an error, a
         }
       },
     ),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: howOften(40, 8), endOnFailure: true },
   );
   for (const count of Object.values(seen)) expect(count, JSON.stringify(seen)).toBeGreaterThan(0);
   const open = () => openFilesUnder(proxy.storagePath).filter((file) => file.startsWith('fills/'));
-  await expect.poll(open, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(open, { timeout: patience }).toEqual([]);
 });

@@ -12,6 +12,7 @@ import {
   type TestBlob,
   type TestImage,
 } from '../helpers/image.ts';
+import { patience } from '../helpers/patience.ts';
 import { ociError, request } from '../helpers/request.ts';
 import { startProxy } from '../helpers/start-proxy.ts';
 
@@ -100,7 +101,7 @@ test('bytes that are not those of a sha512 digest are neither served whole nor k
     const answer = await request(proxy.url, blobPath(digest));
     expect(answer.status === 200 && answer.complete).toBe(false);
   }
-  await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
+  await expect.poll(() => proxy.files(), { timeout: patience }).toEqual({ blobs: [], fills: [] });
 });
 
 test('a manifest that is not that of its sha512 digest is refused', async () => {

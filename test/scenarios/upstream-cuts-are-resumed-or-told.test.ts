@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { coldLayer } from '../helpers/cold-layer.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
+import { patience } from '../helpers/patience.ts';
 import { ociError, outcome, request } from '../helpers/request.ts';
 
 const size = 6_000_000;
@@ -81,7 +82,7 @@ test('when the upstream cuts at the same byte for ever, all clients are told and
     expect(answer.length).toBeLessThanOrEqual(3_000_000);
   }
   expect(fault.hits).toBeLessThan(20);
-  await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
+  await expect.poll(() => proxy.files(), { timeout: patience }).toEqual({ blobs: [], fills: [] });
   upstream.heal();
   expect((await request(proxy.url, path)).digest).toBe(layer.digest);
 });

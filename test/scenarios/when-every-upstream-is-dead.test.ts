@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { blobPath, manifestPath, mustGet, settled } from '../helpers/cold-layer.ts';
 import type { FakeUpstream } from '../helpers/fake-upstream.ts';
+import { patience } from '../helpers/patience.ts';
 import { ociError, outcome, request } from '../helpers/request.ts';
 import { severalUpstreams } from '../helpers/several-upstreams.ts';
 
@@ -61,7 +62,9 @@ test('a blob that was cut off in its middle by the death of both ends as a broke
     await upstream.accept();
   }
   const tail = { headers: { range: `bytes=${answer.length}-` } };
-  await expect.poll(async () => (await request(proxy.url, path, tail)).status, { timeout: 10_000 }).toBe(206);
+  await expect
+    .poll(async () => (await request(proxy.url, path, tail)).status, { timeout: patience })
+    .toBe(206);
   const rest = await request(proxy.url, path, tail);
   expect(rest.body.equals(layer.bytes.subarray(answer.length))).toBe(true);
   expect(bytes()).toBeLessThan(2 * layer.bytes.length);

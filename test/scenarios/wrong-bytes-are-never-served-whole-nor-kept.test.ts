@@ -6,6 +6,7 @@ import { download } from '../helpers/download.ts';
 import { makeGate, within } from '../helpers/gate.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { filesContaining } from '../helpers/leaks.ts';
+import { patience } from '../helpers/patience.ts';
 import { ociError, request } from '../helpers/request.ts';
 
 const large = 6_000_000;
@@ -33,7 +34,7 @@ test.each([
     expect(fault.hits).toBeGreaterThan(0);
     expect(fault.hits).toBeLessThan(10);
     // Clients are told at once; what is wrong is removed a moment later.
-    await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
+    await expect.poll(() => proxy.files(), { timeout: patience }).toEqual({ blobs: [], fills: [] });
 
     upstream.heal();
     const healed = await request(proxy.url, path);
@@ -77,7 +78,7 @@ test.each([
   const answer = await request(proxy.url, path);
   expect(ociError(answer).code).toBe('UNAVAILABLE');
   expect(answer.headers['retry-after']).toMatch(/^\d+$/);
-  await expect.poll(() => proxy.files(), { timeout: 10_000 }).toEqual({ blobs: [], fills: [] });
+  await expect.poll(() => proxy.files(), { timeout: patience }).toEqual({ blobs: [], fills: [] });
   upstream.heal();
   expect((await request(proxy.url, path)).digest).toBe(layer.digest);
 });

@@ -11,6 +11,7 @@ import { SqliteMetadata } from '../../src/store/sqlite/sqlite-metadata.ts';
 import { StoredBlobs, type StoreFact } from '../../src/store/stored-blobs.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { makeManualClock } from '../helpers/manual-clock.ts';
+import { howOften } from '../helpers/runs.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
 import { mustKey } from '../helpers/stored.ts';
 
@@ -238,7 +239,7 @@ test('whatever brings, holds, opens and removes a blob at once, who holds it and
       const [recorded, there, told] = await scheduler.waitFor(found);
       expect([recorded?.size, told]).toEqual([there, there]);
     }),
-    { numRuns: 100 },
+    { numRuns: howOften(100, 30) },
   );
 });
 

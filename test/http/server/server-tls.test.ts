@@ -11,6 +11,7 @@ import { sendWhole } from '../../../src/http/respond.ts';
 import { HttpServer } from '../../../src/http/server/server.ts';
 import { type CapturedLog, captureLog } from '../../helpers/capture-log.ts';
 import { nobody } from '../../helpers/facts.ts';
+import { patience } from '../../helpers/patience.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { localhostTls, otherTls } from '../../upstream/tls-fixture.ts';
 import { rsaTls } from './rsa-fixture.ts';
@@ -76,11 +77,11 @@ async function shown(port: number): Promise<string | undefined> {
 
 /** Waits until the server shows another certificate. */
 async function becomes(port: number, subject: string): Promise<void> {
-  await vi.waitUntil(async () => (await shown(port)) === subject, { timeout: 20_000 });
+  await vi.waitUntil(async () => (await shown(port)) === subject, { timeout: patience });
 }
 
 async function warned(logs: CapturedLog): Promise<void> {
-  await vi.waitUntil(() => logs.lines.some(({ level }) => level === 'warn'), { timeout: 20_000 });
+  await vi.waitUntil(() => logs.lines.some(({ level }) => level === 'warn'), { timeout: patience });
 }
 
 test.each([

@@ -15,6 +15,7 @@ import { HttpServer } from '../../../src/http/server/server.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import { within } from '../../helpers/gate.ts';
+import { patience } from '../../helpers/patience.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { localhostTls } from '../../upstream/tls-fixture.ts';
 
@@ -136,7 +137,7 @@ test('a client that asks and asks and reads nothing is cut off', async () => {
   };
   socket.on('drain', flood);
   flood();
-  await vi.waitUntil(() => ends.some(({ whole }) => !whole), { timeout: 10_000, interval: 5 });
+  await vi.waitUntil(() => ends.some(({ whole }) => !whole), { timeout: patience, interval: 5 });
   expect(ends.find(({ whole }) => !whole)?.because).toBe(cut.because);
 });
 

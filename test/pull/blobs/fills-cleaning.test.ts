@@ -9,6 +9,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeBlob, type TestBlob } from '../../helpers/image.ts';
 import { filesUnder, openFilesUnder } from '../../helpers/leaks.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { type FillScene, fillScene } from '../fill/fill-scene.ts';
 import { type Reading, readRange } from '../fill/reading.ts';
 
@@ -231,7 +232,7 @@ test('whoever comes at whatever moment of the cleaning up gets the right bytes, 
         }
       },
     ),
-    { numRuns: 40 },
+    { numRuns: howOften(40, 10) },
   );
   for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);

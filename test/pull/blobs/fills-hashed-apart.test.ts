@@ -7,6 +7,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { within } from '../../helpers/gate.ts';
 import { makeBlob, type TestBlob } from '../../helpers/image.ts';
 import { filesUnder, openFilesUnder } from '../../helpers/leaks.ts';
+import { patience } from '../../helpers/patience.ts';
 import { fillScene } from '../fill/fill-scene.ts';
 import { readRange } from '../fill/reading.ts';
 
@@ -36,14 +37,14 @@ test.each([
   const stalled = upstream.script({ match, stallAt: 3_000_000 });
   const fill = start();
   await stalled.reached();
-  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: 10_000 });
+  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: patience });
   const name = basename(scene.layout.fill(blob.digest));
   const holders = () => openFilesUnder(scene.layout.fills).filter((open) => open === name).length;
-  await vi.waitUntil(() => holders() === descriptors, { timeout: 10_000 });
+  await vi.waitUntil(() => holders() === descriptors, { timeout: patience });
   upstream.heal();
   await within(fill.done, 'the blob');
   expect(await storedWhole()).toBe(true);
-  await vi.waitUntil(() => openFilesUnder(scene.layout.blobs).length === 0, { timeout: 10_000 });
+  await vi.waitUntil(() => openFilesUnder(scene.layout.blobs).length === 0, { timeout: patience });
 });
 
 test('wrong bytes are found out, fetched again, and never given out whole', async () => {
@@ -91,11 +92,11 @@ test('closing midway leaves what came for the next start, and no thread holds th
   const stalled = upstream.script({ match, stallAt: 3_000_000 });
   const fill = start();
   await stalled.reached();
-  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: 10_000 });
+  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: patience });
   await within(scene.fills.close(), 'the fills to close');
   await expect(fill.done).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(await readFile(mapOfFill(scene.layout.fill(blob.digest)), 'utf8')).toBe('[[0,3000000]]');
-  await vi.waitUntil(() => openFilesUnder(scene.layout.fills).length === 0, { timeout: 10_000 });
+  await vi.waitUntil(() => openFilesUnder(scene.layout.fills).length === 0, { timeout: patience });
 });
 
 test('more blobs at once than there are threads all come out right', async () => {

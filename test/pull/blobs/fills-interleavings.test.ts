@@ -6,6 +6,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { within } from '../../helpers/gate.ts';
 import { digestOf, makeBlob } from '../../helpers/image.ts';
 import { filesUnder, openFilesUnder } from '../../helpers/leaks.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { type FillScene, fillScene } from '../fill/fill-scene.ts';
 import { type Reading, readRange } from '../fill/reading.ts';
 
@@ -161,7 +162,7 @@ async function openScene(count: number) {
       }
       const journals = () => upstreams.map(({ journal }) => journal.toString()).join('\n---\n');
       const visits = Promise.all(clients.map((one) => visit(scene, digest, size, one)));
-      const outcomes = await within(visits, () => `every client in\n${journals()}`, 40_000);
+      const outcomes = await within(visits, () => `every client in\n${journals()}`);
       await scene.fills.find(digest)?.done.catch(() => undefined);
       const stored = (await scene.store.size(digest)) !== undefined;
       seen[stored ? 'stored' : 'failed'] += 1;
@@ -212,7 +213,7 @@ test('whatever one upstream does, each client gets the right bytes or an error, 
       }),
       run,
     ),
-    { numRuns: 60 },
+    { numRuns: howOften(60, 12) },
   );
   expect(seen.stored).toBeGreaterThan(0);
   expect(seen.failed).toBeGreaterThan(0);
@@ -232,7 +233,7 @@ test('whatever several upstreams do, one that is right is enough, and only those
       }),
       run,
     ),
-    { numRuns: 50 },
+    { numRuns: howOften(50, 12) },
   );
   expect(seen.stored).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);
@@ -254,8 +255,8 @@ test('the same holds while several connections to several upstreams bring parts 
       }),
       run,
     ),
-    { numRuns: 3 },
+    { numRuns: howOften(3, 1) },
   );
   expect(seen.parallel).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);
-}, 60_000);
+});

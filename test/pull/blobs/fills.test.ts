@@ -8,6 +8,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { within } from '../../helpers/gate.ts';
 import { makeBlob, type TestBlob } from '../../helpers/image.ts';
 import { filesUnder, openFilesUnder } from '../../helpers/leaks.ts';
+import { patience } from '../../helpers/patience.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { type FillScene, fillScene } from '../fill/fill-scene.ts';
 import { readRange } from '../fill/reading.ts';
@@ -262,7 +263,7 @@ test('closing ends the downloads, tells who waits, and leaves what came for the 
   const range = { start: 0, end: 6_000_000 };
   const reading = readRange(reader.read, range, 100_000, neverAborted).finally(reader.close);
   await stalled.reached();
-  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: 10_000 });
+  await vi.waitUntil(() => fill.arrival.arrived().size === 3_000_000, { timeout: patience });
   await within(scene.fills.close(), 'the fills to close');
   expect((await reading).failure).toMatchObject({ code: 'UNAVAILABLE' });
   const name = basename(scene.layout.fill(large.digest));
@@ -305,7 +306,7 @@ test.each(['the folder is gone', 'something else is in the way'])(
     await rm(scene.layout.fills, { recursive: true });
     if (how !== 'the folder is gone') await mkdir(scene.layout.fill(small.digest), { recursive: true });
     const { fill } = start(scene, small);
-    await expect(within(fill.done, 'the failure', 5_000)).rejects.toMatchObject({
+    await expect(within(fill.done, 'the failure')).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       message: expect.stringContaining('cannot write'),
     });
@@ -333,7 +334,7 @@ test('a throttled blob is fetched by several connections of two upstreams, each 
     { configured: [{ maxConnections: 4 }, { maxConnections: 4 }] },
   );
   const { fill } = start(scene, blob);
-  await within(fill.done, 'the blob', 25_000);
+  await within(fill.done, 'the blob');
   expect((await readFile(scene.layout.blob(blob.digest))).equals(blob.bytes)).toBe(true);
   expect([...fill.upstreams].toSorted()).toEqual(several.map(({ host }) => host).toSorted());
   const served = fill.served.reduce((sum, { start: from, end }) => sum + end - from, 0);

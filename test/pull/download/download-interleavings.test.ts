@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { isVerified } from '../../../src/pull/fill/fill-state.ts';
 import { seededBytes } from '../../helpers/image.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { refusals } from '../scripted-upstream.ts';
 import { megabyte } from './download-flow.ts';
 import { DownloadScene, down, startDownload, type TestLane, type TestUpstream } from './download-scene.ts';
@@ -112,7 +113,7 @@ test('whatever several upstreams do, a download ends: with the right blob, or wi
         vi.clearAllTimers();
       },
     ),
-    { numRuns: 50 },
+    { numRuns: howOften(50, 12) },
   );
   for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);
 });

@@ -9,6 +9,7 @@ import { pullFacts } from '../../helpers/facts.ts';
 import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { makeGate, within } from '../../helpers/gate.ts';
 import { makeBlob, seededBytes } from '../../helpers/image.ts';
+import { patience } from '../../helpers/patience.ts';
 import { fillScene } from '../fill/fill-scene.ts';
 import { targetOf } from '../scripted-upstream.ts';
 import { DownloadScene, down, type TestLane, type TestUpstream } from './download-scene.ts';
@@ -356,9 +357,9 @@ test('two real upstreams in parallel, one of which corrupts its part: only that 
     configured: [{ maxConnections: 2 }, { maxConnections: 2 }],
   });
   const { fill } = scene.fills.join(scene.target, large.digest, large.bytes.length);
-  await vi.waitUntil(() => fill.upstreams.size === 2, { timeout: 10_000 });
+  await vi.waitUntil(() => fill.upstreams.size === 2, { timeout: patience });
   honest.heal();
-  await within(fill.done, 'the blob', 25_000);
+  await within(fill.done, 'the blob');
   expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
   const states = scene.upstreams.map(({ name, health }) => [name, health.barFor('content')?.kind]);
   expect(states).toEqual([

@@ -9,6 +9,7 @@ import { openFile } from '../../../src/store/disk/open-file.ts';
 import { within } from '../../helpers/gate.ts';
 import { digestOf, seededBytes } from '../../helpers/image.ts';
 import { openFilesUnder } from '../../helpers/leaks.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { type Reading, readRange } from './reading.ts';
 
@@ -324,7 +325,7 @@ test('any interleaving of readers, connections, crashes, refetches, aborts and e
         seen[ending === 'abort' ? 'aborted' : ending] += 1;
       },
     ),
-    { numRuns: 60 },
+    { numRuns: howOften(60, 15) },
   );
   expect(openFilesUnder(folder)).toEqual([]);
   // Every kind of ending was met, so that the property is about all of them.

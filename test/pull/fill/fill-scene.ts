@@ -131,7 +131,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   onTestFinished(async () => {
     blobs.close();
     // A fill that hangs must not hide, behind a hook that hangs as well, the test that found it.
-    await within(fills.close(), 'the fills to close', 5_000).finally(() => workers.close());
+    await within(fills.close(), 'the fills to close').finally(() => workers.close());
     await Promise.all(upstreams.map((upstream) => upstream.close()));
     await metadata.close();
     const open = openFilesUnder(root);

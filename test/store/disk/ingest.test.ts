@@ -11,6 +11,7 @@ import { Ingest } from '../../../src/store/disk/ingest.ts';
 import { mapOfFill } from '../../../src/store/disk/layout.ts';
 import { digestOf, makeBlob, mustDigest, seededBytes } from '../../helpers/image.ts';
 import { filesUnder, openFilesUnder } from '../../helpers/leaks.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 
 const blob = makeBlob('ingest', 30_000);
@@ -88,7 +89,7 @@ describe.each([
         expect((await readFile(path)).equals(due)).toBe(true);
         seen[isRight ? 'right' : 'wrong'] += 1;
       }),
-      { numRuns: 60 },
+      { numRuns: howOften(60, 20) },
     );
     expect(openFilesUnder(folder)).toEqual([]);
     for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { decompressed, zstdCompressed } from '../../../src/transfer/bundle/codec.ts';
 import { signatureSize, signed } from '../../../src/transfer/bundle/signature.ts';
 import { makeImage, makeIndex } from '../../helpers/image.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { openSite, piecesOf, type Site, temporaryFolder } from './bundle-scene.ts';
 
 const old = makeImage({ seed: 'old', layers: [700] });
@@ -58,7 +59,7 @@ describe('a damaged bundle', () => {
           for (const { blobs } of [await reset(b)]) expect(blobs).toBe(0);
         },
       ),
-      { numRuns: 250 },
+      { numRuns: howOften(250, 60) },
     );
     await b.import(bundle);
     expect(await b.whole(name)).toBe(true);
@@ -116,7 +117,7 @@ describe('a damaged bundle', () => {
         expect(await b.visible()).toEqual(before);
         expect(b.leftovers()).toEqual([]);
       }),
-      { numRuns: 150 },
+      { numRuns: howOften(150, 40) },
     );
     await b.import(bundle);
     expect(await b.whole(name)).toBe(true);
@@ -141,9 +142,9 @@ describe('a damaged bundle', () => {
         });
         expect(await b.visible()).toEqual(before);
       }),
-      { numRuns: 100 },
+      { numRuns: howOften(100, 25) },
     );
-  }, 60_000);
+  });
 });
 
 /** Removes blobs that no manifest names, as a cleaner would. */

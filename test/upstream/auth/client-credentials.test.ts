@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it, vi } from 'vitest';
+import { patience } from '../../helpers/patience.ts';
 import { never, openClient, tag } from '../open-client.ts';
 import { answering, programFolder } from './helper-programs.ts';
 import { registry } from './token-registry.ts';
@@ -136,7 +137,7 @@ describe('a credential helper', () => {
     const upstream = await registry({ challenge });
     const { client } = openClient(upstream.origin, { credentialHelper: 'test' });
     const ending = expect(get(client)).rejects.toThrow('closed');
-    await vi.waitFor(() => expect(programs.asked()).toHaveLength(1), { timeout: 10_000 });
+    await vi.waitFor(() => expect(programs.asked()).toHaveLength(1), { timeout: patience });
     await client.close();
     await ending;
   });

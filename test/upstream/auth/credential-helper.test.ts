@@ -3,6 +3,7 @@ import { relative } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, expect, it, vi } from 'vitest';
 import { runCredentialHelper } from '../../../src/upstream/auth/credential-helper.ts';
+import { patience } from '../../helpers/patience.ts';
 import { never } from '../open-client.ts';
 import { answering, programFolder } from './helper-programs.ts';
 
@@ -80,10 +81,10 @@ describe('a credential helper', () => {
     programs.helper('slow', `/bin/sleep 60 & echo $! > '${pid}.new'; /bin/mv '${pid}.new' '${pid}'; wait`);
     const controller = new AbortController();
     const asking = runCredentialHelper('slow', registry, controller.signal);
-    const child = await vi.waitFor(() => Number(programs.read('pid')), { timeout: 10_000 });
+    const child = await vi.waitFor(() => Number(programs.read('pid')), { timeout: patience });
     controller.abort(new Error('closed'));
     await expect(asking).rejects.toThrow('closed');
-    await vi.waitFor(() => expect(isRunning(child)).toBe(false), { timeout: 10_000 });
+    await vi.waitFor(() => expect(isRunning(child)).toBe(false), { timeout: patience });
   });
 
   it('that reads nothing is fine', async () => {

@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Wire } from '../../../src/upstream/wire/wire.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { httpServer, keepingSink, rawServer, wireRequest } from '../loopback.ts';
 
 const never = new AbortController().signal;
@@ -111,7 +112,7 @@ describe('a body', () => {
           expect(sink.bytes().toString()).toBe('hello there');
         },
       ),
-      { numRuns: 40 },
+      { numRuns: howOften(40, 15) },
     );
   });
 });
