@@ -66,7 +66,7 @@ async function knownTag(
   metadata: Pick<Metadata, 'tags'>,
   target: ResolvedRepository,
 ): Promise<Reference | undefined> {
-  const [name] = await metadata.tags.names(keyOf(target));
+  const [name] = await metadata.tags.names(keyOf(target), { most: 1 });
   const tag = name === undefined ? undefined : parseTag(name);
   return tag && { kind: 'tag', tag };
 }

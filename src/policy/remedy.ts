@@ -1,8 +1,5 @@
 import { type CompiledRule, indexOrEnd, shortList, speaksOfAll } from './compiled-rule.ts';
 
-/** Known tags that are looked through. */
-const mostKnownTags = 1000;
-
 /**
  * Says in one sentence what would be allowed of an image: up to three of its `known` version tags, in the order
  * given, else what the rules that allow some of it look for.
@@ -15,7 +12,7 @@ export function remedyFor(
   allows: (tag: string) => boolean,
 ): string {
   const served: string[] = [];
-  for (const tag of known.slice(0, mostKnownTags)) {
+  for (const tag of known) {
     if (allows(tag) && served.push(tag) === 3) break;
   }
   if (served.length > 0) return `Allowed tags of it are, for example: ${served.join(', ')}.`;

@@ -47,8 +47,15 @@ export type TagSighting = {
 export interface TagRecords {
   /** What `tag` is served as. */
   get(key: RepositoryKey, tag: Tag): Promise<TagRecord | undefined>;
-  /** The tags known of a repository, in lexical order. */
-  names(key: RepositoryKey): Promise<readonly string[]>;
+  /**
+   * The tags known of a repository, in lexical order (ASCII).
+   * @param page.after begins behind this tag, which need not be known
+   * @param page.most how many tags at most; all of them unless given
+   */
+  names(
+    key: RepositoryKey,
+    page?: { readonly after?: string | undefined; readonly most?: number },
+  ): Promise<readonly string[]>;
   /**
    * Records what an upstream says that a known tag names, without serving it from now on. The answer is the move,
    * when the upstream said something else before; `undefined` also when the tag is not known.

@@ -90,6 +90,11 @@ export function describeTags(name: string, open: () => Promise<Metadata>): void 
         at: 1,
       });
       expect(await metadata.tags.names(app)).toEqual(['V1', '_x', 'latest', 'v10', 'v2']);
+      expect(await metadata.tags.names(app, { most: 2 })).toEqual(['V1', '_x']);
+      expect(await metadata.tags.names(app, { after: '_x', most: 2 })).toEqual(['latest', 'v10']);
+      expect(await metadata.tags.names(app, { after: 'm' })).toEqual(['v10', 'v2']);
+      expect(await metadata.tags.names(app, { after: 'v2', most: 2 })).toEqual([]);
+      expect(await metadata.tags.names(app, { most: 0 })).toEqual([]);
     });
   });
 

@@ -6,6 +6,7 @@ import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts'
 import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import { freely, type TagTerms } from '../manifests/tag-terms.ts';
+import { Memory } from '../memory.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import { type Way, waysTo } from './ways.ts';
 
@@ -45,6 +46,9 @@ export type Judgement = Allowed | Denied | { readonly kind: 'needs'; readonly ev
 /** Digests of one repository whose decision is remembered. */
 const rememberedDigests = 5_000;
 
+/** Known tags of which a denial names some that are allowed. */
+const mostKnownTags = 1_000;
+
 /** What fixes the digest of tags, beyond the rules. */
 export type Lock = { digest(image: string, tag: string): Digest | undefined };
 
@@ -70,6 +74,8 @@ export class Admission {
   readonly #digests: DigestPolicy;
   readonly #allowed = new LRUCache<string, Allowed>({ max: 20_000 });
   readonly #decided = new LRUCache<string, Map<Digest, PolicyDecision>>({ max: 5_000 });
+  /** What would be allowed of an image, by the tags that are known of it. */
+  readonly #remedies = new Memory<{ readonly text: string }>({ max: 5_000 });
 
   constructor(
     deps: {
@@ -113,9 +119,10 @@ export class Admission {
     return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
   }
 
-  /** Forgets what was decided about a repository's digests: something else is known to lead to them. */
+  /** Forgets what was found out about a repository: more, or something else, is known to lead to its digests. */
   changed(key: RepositoryKey): void {
     this.#decided.delete(repositoryText(key));
+    this.#remedies.forget(repositoryText(key));
   }
 
   #tag(target: ResolvedRepository, tag: Tag, digest: Digest | undefined): Judgement | Promise<Judgement> {
@@ -251,8 +258,12 @@ export class Admission {
   }
 
   async #explain(target: ResolvedRepository, message: string): Promise<Denied> {
-    const known = await this.#metadata.tags.names(keyOf(target));
-    return { kind: 'deny', message: `${message} ${this.#rules.remedy(imageName(target), known)}` };
+    const image = imageName(target);
+    const remedy = await this.#remedies.read(image, async () => {
+      const known = await this.#metadata.tags.names(keyOf(target), { most: mostKnownTags });
+      return { text: this.#rules.remedy(image, known) };
+    });
+    return { kind: 'deny', message: `${message} ${remedy?.text ?? ''}` };
   }
 }
 

@@ -23,8 +23,12 @@ export class SqliteTags implements TagRecords {
     return tagRecord(this.#statements, key, tag);
   }
 
-  async names(key: RepositoryKey): Promise<readonly string[]> {
-    return this.#statements.tags.all(key.registry, key.repository) as string[];
+  async names(
+    { registry, repository }: RepositoryKey,
+    { after = '', most = -1 }: { readonly after?: string | undefined; readonly most?: number } = {},
+  ): Promise<readonly string[]> {
+    // No tag is empty; a negative limit is none.
+    return this.#statements.tags.all(registry, repository, after, most) as string[];
   }
 
   async observe(key: RepositoryKey, tag: Tag, seen: TagSighting): Promise<TagEvent | undefined> {

@@ -64,7 +64,7 @@ export function prepareStatements(database: Database) {
        WHERE ${repository} AND name = ?`,
     ),
     dropTag: statement('DELETE FROM tag WHERE repository = ? AND name = ?'),
-    tags: statement(`SELECT name FROM tag WHERE ${repository} ORDER BY name`).pluck(),
+    tags: statement(`SELECT name FROM tag WHERE ${repository} AND name > ? ORDER BY name LIMIT ?`).pluck(),
     putTag: statement(
       `INSERT INTO tag (repository, name, digest, upstream, checked_at, changed_at, pinned, candidate, candidate_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)

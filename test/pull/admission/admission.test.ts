@@ -130,6 +130,17 @@ test('a denial says what would be allowed, by the tags that are known', async ()
   expect(await denied()).toContain('for example: v1.');
 });
 
+test('what a denial names is looked up once, until something else becomes known', async () => {
+  const { admission, target, pulled, metadata } = await scene([onlyV1], { fallback: 'deny' });
+  await pulled(good.manifest, v1);
+  const denied = async () => admission.judge(target, tagged(latest));
+  const first = await denied();
+  await metadata.close();
+  expect(await denied()).toEqual(first);
+  admission.changed(keyOf(target));
+  await expect(denied()).rejects.toThrow();
+});
+
 test('with provenance, a digest is served where an allowed tag led to it, its parts as well', async () => {
   const { digest, pulled } = await scene([onlyV1], { fallback: 'deny' });
   for (const part of partsOf(good)) expect(await digest(part)).toBe('deny');
