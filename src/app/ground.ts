@@ -11,6 +11,7 @@ import { VerifiedDownloads } from '../pull/download/verified-downloads.ts';
 import { PullTimes } from '../pull/manifests/pull-times.ts';
 import { ManifestStore } from '../pull/manifests/store.ts';
 import { FillWorkers } from '../pull/threads/fill-workers.ts';
+import { DigestThread } from '../store/disk/digest-thread.ts';
 import { DiskBlobStore } from '../store/disk/disk-blob-store.ts';
 import { FillFiles } from '../store/disk/fill-files.ts';
 import { ImportStaging } from '../store/disk/import-staging.ts';
@@ -45,6 +46,7 @@ export type Ground = Surroundings & {
   readonly metadata: Metadata;
   readonly stored: StoredBlobs;
   readonly manifestStore: ManifestStore;
+  readonly digests: DigestThread;
   readonly staging: ImportStaging;
   readonly hedges: HedgeBudget;
   readonly health: KnownHealth;
@@ -106,6 +108,8 @@ export async function openGround(
   const blobs = new StoredBlobs({ records: metadata.blobs, bytes, clock, facts });
   const recovered = await blobs.recover();
   if (recovered.stored + recovered.lost > 0) log.info(recovered, 'blobs of an interrupted run settled');
+  const digests = new DigestThread();
+  onClose(() => digests.close());
   const hedges = new HedgeBudget({ facts });
   const fills = await openFills({ ...around, blobs, facts, hedges, layout }, options, onClose);
   metrics.gauge('entrepot_fills_active', 'Downloads under way.', () => fills.active);
@@ -119,13 +123,14 @@ export async function openGround(
     metadata,
     stored: blobs,
     manifestStore,
-    staging: new ImportStaging(layout),
+    digests,
+    staging: new ImportStaging({ layout, digests }),
     hedges,
     health,
     fills,
     pullTimes,
     sendBuffers: new BufferPool({ most: sendBuffers }),
-    scrub: new Scrub({ metadata, blobs, bytes, clock, log, facts }),
+    scrub: new Scrub({ metadata, blobs, bytes, digests, clock, log, facts }),
     tokenKey: await readOrMakeSecret(layout.tokenKey, tokenKeyLength),
   };
 }

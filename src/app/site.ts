@@ -84,7 +84,7 @@ export async function openSite(config: Config, ground: Ground): Promise<Site> {
 function openCarrying(
   config: Config,
   { registries, namespaces, admission, admit, manifests, listings }: Pulling,
-  { metadata, stored: blobs, manifestStore, staging, fills, clock }: Ground,
+  { metadata, stored: blobs, manifestStore, staging, digests, fills, clock }: Ground,
 ): Pick<Site, 'images' | 'warm' | 'status' | 'exporter' | 'importer'> {
   const { connections, manifestSize } = config.limits;
   const images = new Images({ metadata, blobs, namespaces });
@@ -95,9 +95,9 @@ function openCarrying(
       { blobs: Math.max(1, Math.min(mostWarmed, Math.floor(connections / 2))) },
     ),
     status: new Status({ images, admission }),
-    exporter: new Exporter({ images, metadata, blobs }),
+    exporter: new Exporter({ images, metadata, blobs, digests }),
     importer: new Importer(
-      { metadata, manifests: manifestStore, blobs, staging, clock },
+      { metadata, manifests: manifestStore, blobs, staging, digests, clock },
       { registries: registries.map(({ name }) => name), manifestSize },
     ),
   };

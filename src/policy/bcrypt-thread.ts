@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { siblingScript } from '../lib/sibling-script.ts';
 import type { PasswordQuestion, PasswordReply } from './password-worker.ts';
 
 type Waiting = { resolve(right: boolean): void; reject(error: Error): void };
@@ -43,8 +44,7 @@ export class BcryptThread {
   }
 
   #start(): Worker {
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./password-worker.${extension}`, import.meta.url), {
+    const worker = new Worker(siblingScript(import.meta.url, 'password-worker'), {
       name: 'passwords',
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Digest } from '../../oci/digest.ts';
 import type { Ingest } from '../../store/disk/ingest.ts';
 import type { FetchResult } from '../../upstream/result.ts';
 import { acceptBody, rangeless } from '../../upstream/wire/accept-body.ts';
@@ -11,6 +12,8 @@ import type { FillProgress } from './fill-progress.ts';
 /** A fill that is open in a worker. */
 export type OpenFill = {
   readonly ingest: Ingest;
+  /** What its bytes should have. */
+  readonly digest: Digest;
   readonly progress: FillProgress;
   /** Bytes: the blob's size once known, else the most that is accepted. */
   limit: number;

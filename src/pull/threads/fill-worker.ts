@@ -1,6 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import type { Digest } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/errors.ts';
+import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { serveHash } from '../../store/disk/far-hash.ts';
 import { Ingest } from '../../store/disk/ingest.ts';
 import { Wire } from '../../upstream/wire/wire.ts';
@@ -27,9 +26,9 @@ port.on('message', (command: FillCommand) => {
 async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>) => void): Promise<void> {
   if (command.kind === 'open') {
     const { path, digest, limit, sizeKnown, hasher } = command;
-    const ingest = Ingest.open(path, digest, limit, hasher);
+    const ingest = Ingest.open(path, { algorithm: digestAlgorithm(digest), limit, hasher });
     const progress = new FillProgress(command.progress);
-    fills.set(command.fill, { ingest, progress, limit, sizeKnown, fetches: new Map() });
+    fills.set(command.fill, { ingest, digest, progress, limit, sizeKnown, fetches: new Map() });
     reply({ kind: 'opened', arrived: ingest.arrived });
     return;
   }
@@ -72,12 +71,7 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
 }
 
 /** The digest of the bytes, when it is not the one they should have. */
-async function wrongDigest({ ingest }: OpenFill): Promise<Digest | undefined> {
-  try {
-    await ingest.verify();
-    return undefined;
-  } catch (error) {
-    if (error instanceof IntegrityError) return error.found as Digest;
-    throw error;
-  }
+async function wrongDigest({ ingest, digest }: OpenFill): Promise<Digest | undefined> {
+  const found = await ingest.digest();
+  return found === digest ? undefined : found;
 }

@@ -1,5 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Interval } from '../../lib/range-set.ts';
+import { siblingScript } from '../../lib/sibling-script.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import type { FetchResult } from '../../upstream/result.ts';
 import type { WireRequest } from '../../upstream/wire/messages.ts';
@@ -186,8 +187,7 @@ export class FillWorkers {
   }
 
   #start(): Crew {
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./fill-worker.${extension}`, import.meta.url), {
+    const worker = new Worker(siblingScript(import.meta.url, 'fill-worker'), {
       name: 'fill',
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     });

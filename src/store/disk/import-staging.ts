@@ -1,11 +1,12 @@
-import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, mkdir, mkdtemp, open, readFile, rm, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
+import type { DigestThread } from './digest-thread.ts';
+import type { DigestedBytes } from './digested-bytes.ts';
 import type { Layout } from './layout.ts';
 
-/** Bytes that are gathered before they are written. */
-const writeSize = 1024 * 1024;
+/** Bytes of a finished file that are read at a time. */
+const readSize = 1024 * 1024;
 
 /** Most of a disk that an import leaves free, in bytes; of a small disk a fiftieth. */
 const largestReserve = 1024 ** 3;
@@ -16,10 +17,12 @@ const largestReserve = 1024 ** 3;
  */
 export class ImportStaging {
   readonly #root: string;
+  readonly #digests: DigestThread;
   #running = 0;
 
-  constructor(layout: Pick<Layout, 'imports'>) {
-    this.#root = layout.imports;
+  constructor(deps: { layout: Pick<Layout, 'imports'>; digests: DigestThread }) {
+    this.#root = deps.layout.imports;
+    this.#digests = deps.digests;
   }
 
   /** Makes a place for one import; it must be closed. */
@@ -29,9 +32,10 @@ export class ImportStaging {
     try {
       await mkdir(this.#root, { recursive: true });
       const folder = await mkdtemp(path.join(this.#root, 'import-'));
-      return new Staging(folder, () => {
+      const closed = () => {
         this.#running -= 1;
-      });
+      };
+      return new Staging({ digests: this.#digests, closed }, { folder });
     } catch (error) {
       this.#running -= 1;
       throw error;
@@ -42,12 +46,14 @@ export class ImportStaging {
 /** The place of one import. */
 export class Staging {
   readonly #folder: string;
+  readonly #digests: DigestThread;
   readonly #closed: () => void;
   #count = 0;
 
-  constructor(folder: string, closed: () => void) {
-    this.#folder = folder;
-    this.#closed = closed;
+  constructor(deps: { digests: DigestThread; closed: () => void }, options: { folder: string }) {
+    this.#folder = options.folder;
+    this.#digests = deps.digests;
+    this.#closed = deps.closed;
   }
 
   /** Bytes that may still be written to the disk. */
@@ -56,11 +62,14 @@ export class Staging {
     return Math.max(0, (bavail - Math.min(largestReserve / bsize, blocks / 50)) * bsize);
   }
 
-  /** Begins a file; its digest is computed with the algorithm while it is written. */
-  async create(algorithm: DigestAlgorithm): Promise<StagedFile> {
+  /**
+   * Begins a file; its digest is computed with the algorithm while it is written.
+   * @throws DigestThreadError when the server is closing
+   */
+  create(algorithm: DigestAlgorithm): StagedFile {
     this.#count += 1;
     const file = path.join(this.#folder, String(this.#count));
-    return new StagedFile(await open(file, 'wx'), file, algorithm);
+    return new StagedFile(file, this.#digests.begin(algorithm, file));
   }
 
   /** Removes what is left. */
@@ -76,46 +85,32 @@ export class Staging {
 /** A file that is written once, from its beginning to its end. */
 export class StagedFile {
   readonly path: string;
-  readonly #handle: FileHandle;
-  readonly #algorithm: DigestAlgorithm;
-  readonly #hash: Hash;
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
-  #writing: Promise<unknown> = Promise.resolve();
-  #failure: unknown;
+  readonly #bytes: DigestedBytes;
 
-  constructor(handle: FileHandle, file: string, algorithm: DigestAlgorithm) {
-    this.#handle = handle;
-    this.path = file;
-    this.#algorithm = algorithm;
-    this.#hash = createHash(algorithm);
+  constructor(path: string, bytes: DigestedBytes) {
+    this.path = path;
+    this.#bytes = bytes;
   }
 
-  /** Appends bytes, which must not change afterwards. A failure to write may come with a later call. */
-  async write(bytes: Uint8Array): Promise<void> {
-    // The disk works while the digest is computed.
-    this.#hash.update(bytes);
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
-    if (this.#pendingBytes >= writeSize) await this.#flush();
+  /**
+   * Appends bytes, which are the caller's again once this resolves.
+   * @throws DigestThreadError when these or earlier ones cannot be written
+   */
+  write(bytes: Uint8Array): Promise<void> {
+    return this.#bytes.write(bytes);
   }
 
-  /** Writes what is left and closes the file; the answer is the digest of it all. */
-  async finish(): Promise<Digest> {
-    try {
-      await this.#flush();
-      await this.#writing;
-      if (this.#failure !== undefined) throw this.#failure;
-    } finally {
-      await this.#handle.close();
-    }
-    return `${this.#algorithm}:${this.#hash.digest('hex')}` as Digest;
+  /**
+   * Closes the file; the answer is the digest of it all.
+   * @throws DigestThreadError when not all of it could be written
+   */
+  finish(): Promise<Digest> {
+    return this.#bytes.end();
   }
 
   /** Closes the file, whatever it holds, and removes it. */
   async discard(): Promise<void> {
-    await this.#writing;
-    await this.#handle.close().catch(() => undefined);
+    await this.#bytes.drop();
     await rm(this.path, { force: true });
   }
 
@@ -123,26 +118,6 @@ export class StagedFile {
   content(): Promise<Buffer> {
     return readFile(this.path);
   }
-
-  async #flush(): Promise<void> {
-    await this.#writing;
-    if (this.#failure !== undefined) throw this.#failure;
-    const pieces = this.#pending;
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    if (pieces.length === 0) return;
-    this.#writing = writeAll(this.#handle, pieces).catch((error: unknown) => {
-      this.#failure = error;
-    });
-  }
-}
-
-async function writeAll(handle: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
-  const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const { bytesWritten } = await handle.writev([...pieces]);
-  if (bytesWritten === total) return;
-  const rest = Buffer.concat(pieces).subarray(bytesWritten);
-  for (let at = 0; at < rest.length; ) at += (await handle.write(rest, at)).bytesWritten;
 }
 
 /** The pieces of a finished file, for reading it once more. */
@@ -150,7 +125,7 @@ export async function* piecesOf(file: Pick<StagedFile, 'path'>): AsyncGenerator<
   const handle = await open(file.path, 'r');
   try {
     for (;;) {
-      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafeSlow(writeSize), 0, writeSize);
+      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafeSlow(readSize), 0, readSize);
       if (bytesRead === 0) return;
       yield buffer.subarray(0, bytesRead);
     }

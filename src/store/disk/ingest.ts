@@ -11,8 +11,7 @@ import {
 } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { type Interval, RangeSet } from '../../lib/range-set.ts';
-import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../../oci/digest.ts';
-import { IntegrityError } from '../../oci/errors.ts';
+import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import { FarHash } from './far-hash.ts';
 import { digestsOf, FileHash, type FrontHash } from './file-hash.ts';
 import { mapOfFill } from './layout.ts';
@@ -23,17 +22,28 @@ const mapEvery = 4 * 1024 * 1024;
 /** ... and of a large file after so many parts of what is there: a crash loses no larger share of it. */
 const mapShare = 1 / 8;
 
+/** What a file is written for. */
+export type IngestOptions = {
+  readonly algorithm: DigestAlgorithm;
+  /** Bytes: a map that goes beyond them cannot be of this blob, and is dropped. */
+  readonly limit: number;
+  /** Leads to a thread that hashes the file; without it this one does. */
+  readonly hasher?: MessagePort | undefined;
+  /** Whether a map beside the file says what has arrived, so that an interrupted write is continued: yes unless given. */
+  readonly resumable?: boolean;
+};
+
 /**
  * One verified write: bytes are put into a file wherever they belong, in any order, and hashed from the front as
- * that closes up; they count only once {@link Ingest.verify} has compared the digest. A map beside the file says
- * what has arrived, so that an interrupted write is continued. Synchronous by design: it runs in a worker thread,
+ * that closes up. They count only once somebody has compared {@link Ingest.digest}: the digest that they should have may
+ * be known before the first byte or after the last. Synchronous by design: it runs in worker threads,
  * where a system call per half megabyte is cheaper than a promise.
  */
 export class Ingest {
   readonly #descriptor: number;
   readonly #path: string;
-  readonly #digest: Digest;
   readonly #algorithm: DigestAlgorithm;
+  readonly #resumable: boolean;
   readonly #front: FrontHash;
   #arrived: RangeSet;
   #unsaved = 0;
@@ -41,35 +51,30 @@ export class Ingest {
   private constructor(
     descriptor: number,
     path: string,
-    digest: Digest,
     arrived: RangeSet,
-    hasher: MessagePort | undefined,
+    { algorithm, hasher, resumable = true }: IngestOptions,
   ) {
     this.#descriptor = descriptor;
     this.#path = path;
-    this.#digest = digest;
-    this.#algorithm = digestAlgorithm(digest);
+    this.#algorithm = algorithm;
+    this.#resumable = resumable;
     this.#arrived = arrived;
-    const here = () => new FileHash(descriptor, this.#algorithm);
+    const here = () => new FileHash(descriptor, algorithm);
     this.#front = hasher === undefined ? here() : new FarHash(hasher, here);
   }
 
-  /**
-   * Opens the file at `path`, made if absent, with what an earlier write left in it.
-   * @param limit bytes; a map that goes beyond it cannot be of this blob and is dropped
-   * @param hasher leads to a thread that hashes the file; without it this one does
-   */
-  static open(path: string, digest: Digest, limit: number, hasher?: MessagePort): Ingest {
+  /** Opens the file at `path`, made if absent, with what an earlier write left in it. */
+  static open(path: string, options: IngestOptions): Ingest {
     let descriptor: number | undefined;
     try {
       closeSync(openSync(path, 'a'));
       descriptor = openSync(path, 'r+');
-      const arrived = readMap(path, limit, fstatSync(descriptor).size);
+      const arrived = readMap(path, options.limit, fstatSync(descriptor).size);
       // What a crash left beyond the map is of nobody knows what.
       ftruncateSync(descriptor, arrived.intervals.at(-1)?.[1] ?? 0);
-      return new Ingest(descriptor, path, digest, arrived, hasher);
+      return new Ingest(descriptor, path, arrived, options);
     } catch (error) {
-      hasher?.close();
+      options.hasher?.close();
       if (descriptor !== undefined) closeSync(descriptor);
       throw error;
     }
@@ -91,11 +96,13 @@ export class Ingest {
     if (this.#unsaved >= Math.max(mapEvery, this.#arrived.size * mapShare)) this.save();
   }
 
-  /** Compares the digest of everything from the start; nothing may be written meanwhile, nor later but after a reset. */
-  async verify(): Promise<void> {
+  /**
+   * The digest of the bytes from the start to the first that is missing, as they are in the file. Nothing may be written
+   * meanwhile, nor later but after a reset.
+   */
+  async digest(): Promise<Digest> {
     this.#front.reached(this.#arrived.runFrom(0));
-    const found = `${this.#algorithm}:${await this.#front.digest()}`;
-    if (found !== this.#digest) throw new IntegrityError(this.#digest, found);
+    return `${this.#algorithm}:${await this.#front.digest()}` as Digest;
   }
 
   /** The digests of stretches of the file, in hex, to compare one copy with another. */
@@ -111,9 +118,10 @@ export class Ingest {
     this.save();
   }
 
-  /** Writes the map, whole or not at all. */
+  /** Writes the map, where there is one, whole or not at all. */
   save(): void {
     this.#unsaved = 0;
+    if (!this.#resumable) return;
     const map = mapOfFill(this.#path);
     writeFileSync(`${map}.new`, JSON.stringify(this.#arrived.intervals));
     renameSync(`${map}.new`, map);

@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto';
 import { formatSize } from '../../lib/units.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
+import type { DigestThread } from '../../store/disk/digest-thread.ts';
+import type { DigestedBytes } from '../../store/disk/digested-bytes.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
@@ -30,6 +31,14 @@ export type ExportPlan = BundlePlan & {
   release(): void;
 };
 
+/** What an export works with. */
+type ExportDeps = {
+  readonly images: Images;
+  readonly metadata: Pick<Metadata, 'manifests' | 'tags'>;
+  readonly blobs: StoredBlobs;
+  readonly digests: DigestThread;
+};
+
 /** Bytes of a file that are read at a time. */
 const readSize = 512 * 1024;
 
@@ -38,9 +47,9 @@ const pieceSize = 64 * 1024;
 
 /** Writes images that are stored whole as a bundle: an OCI image layout in a tar archive. No upstream is asked. */
 export class Exporter {
-  readonly #deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: StoredBlobs };
+  readonly #deps: ExportDeps;
 
-  constructor(deps: { images: Images; metadata: Pick<Metadata, 'manifests' | 'tags'>; blobs: StoredBlobs }) {
+  constructor(deps: ExportDeps) {
     this.#deps = deps;
   }
 
@@ -122,21 +131,21 @@ export class Exporter {
       return buffer.subarray(0, bytes);
     };
     let ahead: Promise<Buffer> | undefined;
+    let series: DigestedBytes | undefined;
     try {
-      const hash = createHash(digestAlgorithm(digest));
+      series = this.#deps.digests.begin(digestAlgorithm(digest));
       ahead = size === 0 ? undefined : read(0);
       for (let position = 0; ahead !== undefined; ) {
         const piece: Buffer = await ahead;
         position += piece.length;
-        // The disk works on the next piece while this one is hashed and sent.
+        // The disk works on the next piece while this one is sent.
         ahead = position < size ? read(position) : undefined;
-        hash.update(piece);
-        if (ahead === undefined && `${digestAlgorithm(digest)}:${hash.digest('hex')}` !== digest) {
-          throw changed(digest);
-        }
+        await series.write(piece);
+        if (ahead === undefined && (await series.end()) !== digest) throw changed(digest);
         yield piece;
       }
     } finally {
+      await series?.drop();
       await ahead?.catch(() => undefined);
       await file.close();
     }

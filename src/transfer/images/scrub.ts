@@ -1,4 +1,3 @@
-import { createHash, type Hash } from 'node:crypto';
 import { delay } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Tell } from '../../lib/facts.ts';
@@ -6,6 +5,8 @@ import type { Log } from '../../lib/log.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import type { PullFact } from '../../pull/pull-facts.ts';
 import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
+import type { DigestThread } from '../../store/disk/digest-thread.ts';
+import type { DigestedBytes } from '../../store/disk/digested-bytes.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { StoredBlobs } from '../../store/stored-blobs.ts';
 
@@ -41,14 +42,17 @@ type ScrubDeps = {
   readonly blobs: StoredBlobs;
   /** The bytes as they lie there, whatever the index says of them. */
   readonly bytes: BlobStore;
+  readonly digests: DigestThread;
   readonly clock: Clock;
   readonly log: Log;
   /** Told of each manifest and blob that is no longer stored. */
   readonly facts: Tell<PullFact>;
 };
 
-/** What is read at a time, in bytes. */
-const piece = 512 * 1024;
+/** What reading a blob comes to. */
+type Found =
+  | { readonly kind: 'digest'; readonly digest: Digest }
+  | { readonly kind: 'unreadable'; readonly cause: unknown };
 
 /** Milliseconds between two words about the progress. */
 const progressEvery = 250;
@@ -84,10 +88,9 @@ export class Scrub {
     }
     const known = new Set(recorded.map(({ digest }) => digest));
     const seen = new Set<Digest>();
-    const buffer = Buffer.allocUnsafe(piece);
     for await (const digest of this.#deps.bytes.digests()) {
       seen.add(digest);
-      await this.#blob(digest, known.has(digest), buffer, run, signal);
+      await this.#blob(digest, known.has(digest), run, signal);
     }
     for (const { digest } of recorded) {
       if (seen.has(digest) || !(await this.#deps.blobs.forgetMissing(digest))) continue;
@@ -106,7 +109,7 @@ export class Scrub {
     const { metadata, facts } = this.#deps;
     const bytes = await metadata.manifests.bytes(digest);
     if (bytes === undefined) return;
-    const found = digestOf(createHash(digestAlgorithm(digest)).update(bytes), digest);
+    const found = await this.#deps.digests.digestOf(bytes, digestAlgorithm(digest));
     run.checked();
     if (found === digest) return;
     await metadata.manifests.drop(digest);
@@ -114,32 +117,26 @@ export class Scrub {
     this.#wrong(run, 'manifest', digest, 'corrupt', `its bytes have the digest ${found}; it was dropped`);
   }
 
-  async #blob(
-    digest: Digest,
-    recorded: boolean,
-    buffer: Buffer,
-    run: Run,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #blob(digest: Digest, recorded: boolean, run: Run, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const file = await this.#deps.bytes.open(digest);
     if (file === undefined) return;
-    const hash = createHash(digestAlgorithm(digest));
-    let unreadable: unknown;
+    let series: DigestedBytes | undefined;
+    let found: Found;
     try {
-      await read(file, buffer, hash, run, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      unreadable = error;
+      series = this.#deps.digests.begin(digestAlgorithm(digest));
+      found = await read(file, series, run, signal);
     } finally {
+      await series?.drop();
       await file.close();
     }
     run.checked();
-    if (unreadable !== undefined) {
-      return this.#setAside(run, digest, 'unreadable', `the disk does not give it: ${String(unreadable)}`);
+    if (found.kind === 'unreadable') {
+      return this.#setAside(run, digest, 'unreadable', `the disk does not give it: ${String(found.cause)}`);
     }
-    const found = digestOf(hash, digest);
-    if (found !== digest) return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found}`);
+    if (found.digest !== digest) {
+      return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found.digest}`);
+    }
     // Bytes that an index knew which is lost have no record.
     if (!recorded) await this.#deps.blobs.record(digest, file.size);
   }
@@ -225,23 +222,21 @@ class Run {
   }
 }
 
-async function read(
-  file: BlobFile,
-  buffer: Buffer,
-  hash: Hash,
-  run: Run,
-  signal: AbortSignal,
-): Promise<void> {
+/** Reads a whole file into the digest thread; what the disk does not give is told apart from every other failure. */
+async function read(file: BlobFile, series: DigestedBytes, run: Run, signal: AbortSignal): Promise<Found> {
   for (let position = 0; ; ) {
     signal.throwIfAborted();
-    const bytes = await file.read(buffer, buffer.length, position);
-    if (bytes === 0) return;
-    hash.update(buffer.subarray(0, bytes));
+    const room = await series.room();
+    let bytes: number;
+    try {
+      bytes = await file.read(room, room.length, position);
+    } catch (cause) {
+      signal.throwIfAborted();
+      return { kind: 'unreadable', cause };
+    }
+    if (bytes === 0) return { kind: 'digest', digest: await series.end() };
+    series.filled(bytes);
     position += bytes;
     await run.read(bytes, signal);
   }
-}
-
-function digestOf(hash: Hash, like: Digest): string {
-  return `${digestAlgorithm(like)}:${hash.digest('hex')}`;
 }

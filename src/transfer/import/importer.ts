@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { ImageName } from '../../oci/image-name.ts';
 import type { Descriptor } from '../../oci/manifest.ts';
 import { repositoryText } from '../../oci/repository-key.ts';
+import type { DigestThread } from '../../store/disk/digest-thread.ts';
 import type { ImportStaging, Staging } from '../../store/disk/import-staging.ts';
 import type { ImportedManifest, ManifestRecords } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
@@ -25,6 +26,7 @@ type ImportDeps = {
   readonly manifests: Pick<ManifestRecords, 'import'>;
   readonly blobs: StoredBlobs;
   readonly staging: ImportStaging;
+  readonly digests: DigestThread;
   readonly clock: Clock;
 };
 
@@ -144,7 +146,7 @@ export class Importer {
       const images = savedImages(docker, name);
       for (const image of images) this.#checkRegistries(image.names.map((key) => ({ key })));
       for (const image of images) {
-        const { roots: own, manifest, blobs } = await remakeImage(image, held, signal);
+        const { roots: own, manifest, blobs } = await remakeImage(image, held, this.#deps.digests, signal);
         for (const blob of blobs) await intake.store(blob);
         for (const { digest } of own) remade.set(digest, manifest);
         found.push(...own);

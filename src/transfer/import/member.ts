@@ -32,7 +32,7 @@ export async function stageMember(
       `${name} takes ${formatSize(size)} and there is room for ${formatSize(room)}: make space in the storage, then import again`,
     );
   }
-  const file = await staging.create(digest === undefined ? 'sha256' : digestAlgorithm(digest));
+  const file = staging.create(digest === undefined ? 'sha256' : digestAlgorithm(digest));
   try {
     let first: Buffer = Buffer.alloc(0);
     for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { Digest } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
+import type { DigestThread } from '../../store/disk/digest-thread.ts';
 import { piecesOf } from '../../store/disk/import-staging.ts';
 import { sha256 } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
@@ -40,6 +40,7 @@ const layerTypes = {
 export async function remakeImage(
   image: SavedImage,
   { loose, links }: Intake,
+  digests: DigestThread,
   signal: AbortSignal,
 ): Promise<RemadeImage> {
   const find = (name: string): StagedContent => {
@@ -58,7 +59,7 @@ export async function remakeImage(
     throw damaged(`${image.config} names ${diffIds.length} layers, manifest.json ${layers.length}`);
   }
   for (const [position, layer] of layers.entries()) {
-    if ((await digestUnpacked(layer, signal)) !== diffIds[position]) {
+    if ((await digestUnpacked(layer, digests, signal)) !== diffIds[position]) {
       throw damaged(`${image.layers[position]} is not the layer that ${image.config} names`);
     }
   }
@@ -96,18 +97,23 @@ async function diffIdsOf(name: string, config: StagedContent): Promise<readonly 
 
 async function digestUnpacked(
   { digest, file, compression }: StagedContent,
+  digests: DigestThread,
   signal: AbortSignal,
 ): Promise<Digest> {
   if (compression === undefined) return digest;
-  const hash = createHash('sha256');
-  let size = 0;
-  for await (const piece of unpacked(piecesOf(file), compression)) {
-    signal.throwIfAborted();
-    size += piece.length;
-    if (size > largestLayer) throw damaged(`${digest} unpacks to more than any layer has`);
-    hash.update(piece);
+  const series = digests.begin('sha256');
+  try {
+    let size = 0;
+    for await (const piece of unpacked(piecesOf(file), compression)) {
+      signal.throwIfAborted();
+      size += piece.length;
+      if (size > largestLayer) throw damaged(`${digest} unpacks to more than any layer has`);
+      await series.write(piece);
+    }
+    return await series.end();
+  } finally {
+    await series.drop();
   }
-  return `sha256:${hash.digest('hex')}` as Digest;
 }
 
 function damaged(what: string): BundleError {

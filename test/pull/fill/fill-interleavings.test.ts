@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Digest } from '../../../src/oci/digest.ts';
+import { IntegrityError } from '../../../src/oci/errors.ts';
 import { Fill } from '../../../src/pull/fill/fill.ts';
 import { Ingest } from '../../../src/store/disk/ingest.ts';
 import { openFile } from '../../../src/store/disk/open-file.ts';
@@ -85,7 +86,7 @@ class ScriptedDownload {
     this.#right = right;
     this.#digest = digestOf(right);
     this.#sent = sent;
-    this.#ingest = Ingest.open(path, this.#digest, sent.length);
+    this.#ingest = Ingest.open(path, { algorithm: 'sha256', limit: sent.length });
     const run = (_fill: Fill, signal: AbortSignal) => {
       signal.addEventListener('abort', () => this.#end(signal.reason));
       return this.#ending.promise;
@@ -132,7 +133,7 @@ class ScriptedDownload {
     const { intervals } = this.fill.arrival.arrived();
     this.#ingest.save();
     this.#ingest.close();
-    this.#ingest = Ingest.open(this.#path, this.#digest, this.#sent.length);
+    this.#ingest = Ingest.open(this.#path, { algorithm: 'sha256', limit: this.#sent.length });
     expect(this.#ingest.arrived).toEqual(intervals);
   }
 
@@ -158,7 +159,8 @@ class ScriptedDownload {
     this.cut(0);
     this.fill.note({ kind: 'whole' });
     try {
-      await this.#ingest.verify();
+      const found = await this.#ingest.digest();
+      if (found !== this.#digest) throw new IntegrityError(this.#digest, found);
       if (this.over) return;
       this.fill.note({ kind: 'right' });
       this.#end(undefined);

@@ -7,6 +7,7 @@ import { parseRepositoryName, parseTag, type RepositoryName, type Tag } from '..
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
+import { DigestThread } from '../../../src/store/disk/digest-thread.ts';
 import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
 import { ImportStaging } from '../../../src/store/disk/import-staging.ts';
 import { storageLayout } from '../../../src/store/disk/layout.ts';
@@ -47,6 +48,8 @@ export async function openSite(root: string, registries: readonly string[] = ['d
     clock,
     facts: nobody,
   });
+  const digests = new DigestThread();
+  onTestFinished(() => digests.close());
   const known = registries.map((name): Registry => {
     return {
       name,
@@ -57,8 +60,8 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   });
   const namespaces = new Namespaces(known, { aliases: new Map(), defaultRegistry: registries[0] ?? '' });
   const images = new Images({ metadata, blobs, namespaces });
-  const exporter = new Exporter({ images, metadata, blobs });
-  const staging = new ImportStaging(layout);
+  const exporter = new Exporter({ images, metadata, blobs, digests });
+  const staging = new ImportStaging({ layout, digests });
   let transactions = 0;
   const manifests: Pick<ManifestRecords, 'import'> = {
     import: (entries) => {
@@ -67,7 +70,7 @@ export async function openSite(root: string, registries: readonly string[] = ['d
     },
   };
   const importer = new Importer(
-    { metadata, manifests, blobs, staging, clock },
+    { metadata, manifests, blobs, staging, digests, clock },
     { registries, manifestSize: 4 * 1024 * 1024 },
   );
   const store = new ManifestStore({ metadata, facts: nobody });

@@ -1,9 +1,15 @@
 import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { silentLog } from '../../../src/lib/log.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
-import type { ScrubEvent } from '../../../src/transfer/images/scrub.ts';
+import { DigestThread } from '../../../src/store/disk/digest-thread.ts';
+import { DiskBlobStore } from '../../../src/store/disk/disk-blob-store.ts';
+import type { ManifestRecords } from '../../../src/store/manifest-records.ts';
+import { Scrub, type ScrubEvent } from '../../../src/transfer/images/scrub.ts';
+import { nobody } from '../../helpers/facts.ts';
 import { blobsOf, makeImage } from '../../helpers/image.ts';
 import { mustKey } from '../../helpers/stored.ts';
 import { warmScene } from '../warm/warm-scene.ts';
@@ -87,4 +93,43 @@ test('a manifest that is not what its digest says is dropped, and memory is told
 test('an abort ends it', async () => {
   const { verified } = await scene();
   await expect(verified(AbortSignal.abort(new Error('interrupted')))).rejects.toThrow('interrupted');
+});
+
+test('a digest thread that is lost says nothing of what is stored: the scrub fails, and sets nothing aside', async () => {
+  const { metadata, layout, store: blobs, ...made } = await scene();
+  // More than what is on its way to the thread at once.
+  const large = makeImage({ seed: 'large', layers: [2_000_000] });
+  made.upstream.add('org/app', large, 'v2');
+  await made.run(['ghcr.io/org/app:v2']);
+  const [layer] = large.layers;
+  if (layer === undefined) throw new Error('it has a layer');
+  const bytes = Object.assign(new DiskBlobStore(layout), {
+    async *digests() {
+      yield layer.digest;
+    },
+  });
+  const dying = `import { parentPort } from 'node:worker_threads';
+    parentPort.on('message', ({ kind, id }) => {
+      if (kind === 'bytes') throw new Error('out of luck');
+    });`;
+  const digests = new DigestThread({ script: new URL(`data:text/javascript,${encodeURIComponent(dying)}`) });
+  onTestFinished(() => digests.close());
+  // Of blobs alone: manifests go before them.
+  const none = { digests: async () => [] } as unknown as ManifestRecords;
+  const scrub = new Scrub({
+    metadata: { blobs: metadata.blobs, manifests: none },
+    blobs,
+    bytes,
+    digests,
+    clock: systemClock,
+    log: silentLog,
+    facts: nobody,
+  });
+  const events: ScrubEvent[] = [];
+  await expect(scrub.run({ rate: 0 }, (event) => events.push(event), neverAborted)).rejects.toMatchObject({
+    code: 'DIGEST_THREAD',
+  });
+  expect(events.filter(({ kind }) => kind === 'wrong')).toEqual([]);
+  expect(existsSync(layout.quarantine)).toBe(false);
+  expect(await made.verified()).toMatchObject({ wrong: 0 });
 });

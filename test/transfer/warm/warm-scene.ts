@@ -10,6 +10,7 @@ import { PullManifests } from '../../../src/pull/manifests/manifests.ts';
 import { ManifestStore } from '../../../src/pull/manifests/store.ts';
 import { Namespaces } from '../../../src/pull/namespaces.ts';
 import type { Registry } from '../../../src/pull/repository.ts';
+import { DigestThread } from '../../../src/store/disk/digest-thread.ts';
 import { Status } from '../../../src/transfer/images/image-status.ts';
 import { Images } from '../../../src/transfer/images/images.ts';
 import { Scrub } from '../../../src/transfer/images/scrub.ts';
@@ -60,7 +61,9 @@ export async function warmScene(options: Options = {}) {
   const warm = new Warm({ images, admit, manifests, listings, fills, blobs }, { blobs: options.blobs ?? 4 });
   const forgotten: string[] = [];
   facts.on('manifest-gone', ({ digest }) => forgotten.push(digest));
-  const scrub = new Scrub({ metadata, blobs, bytes: base.bytes, clock, log, facts });
+  const digests = new DigestThread();
+  onTestFinished(() => digests.close());
+  const scrub = new Scrub({ metadata, blobs, bytes: base.bytes, digests, clock, log, facts });
   const events: WarmEvent[] = [];
   return {
     ...base,
