@@ -62,7 +62,7 @@ export class PullBlobs {
     if (stored !== undefined) return { size: stored, outcome: 'hit' };
     if (isClosed(target.registry)) throw await this.#absent(target, digest);
     const fill = this.#running(target, digest);
-    const size = leave.size ?? leave.hint ?? (await this.#askUpstream(target, digest, signal)).hint;
+    const size = sizeOf(leave) ?? sizeOf(await this.#askUpstream(target, digest, signal));
     if (size !== undefined)
       return { size, outcome: fill === undefined ? 'miss' : isVerified(fill.state) ? 'hit' : 'joined' };
     const content = await this.open(target, digest, signal);
@@ -175,11 +175,26 @@ export class PullBlobs {
     if (known !== undefined) return known;
     const link = await this.#metadata.links.get(keyOf(target), digest);
     if (link === undefined) return this.#askUpstream(target, digest, signal);
-    const leave = { size: link.size, hint: undefined };
     // What upstreams said before a manifest named it was perhaps said before it was there.
-    this.#absences.forget(name);
+    if (!this.#leaves.has(name)) this.#absences.forget(name);
+    return this.#keep(name, { size: link.size, hint: undefined });
+  }
+
+  /** Keeps leave, with what others have found out of the same blob meanwhile. */
+  #keep(name: string, { size, hint }: Leave): Leave {
+    const known = this.#leaves.get(name);
+    const leave = { size: known?.size ?? size, hint: known?.hint ?? hint };
     this.#leaves.set(name, leave);
     return leave;
+  }
+
+  /** The leave that is known and says a size, once it is looked for with nobody else asking upstream. */
+  async #sized(target: ResolvedRepository, digest: Digest): Promise<Leave | undefined> {
+    const name = nameOf(target, digest);
+    const known = this.#leaves.get(name);
+    if (known !== undefined && sizeOf(known) !== undefined) return known;
+    const link = await this.#metadata.links.get(keyOf(target), digest);
+    return link?.size === undefined ? undefined : this.#keep(name, { size: link.size, hint: undefined });
   }
 
   async #absent(target: ResolvedRepository, digest: Digest): Promise<OciError> {
@@ -197,6 +212,8 @@ export class PullBlobs {
     const { value } = await this.#flights.join(
       name,
       async (own) => {
+        const come = await this.#sized(target, digest);
+        if (come !== undefined) return come;
         const answer = await askInOrder(
           // To vouch for what another repository brought takes the trust of who may say what a tag names.
           inTagOrder(upstreamsOf(target.registry)),
@@ -215,15 +232,18 @@ export class PullBlobs {
           this.#remember(target, digest, error, Math.min(target.registry.negativeTtl, burst));
           throw error;
         }
-        const leave = { size: undefined, hint: answer.value.size };
         await this.#metadata.links.put(keyOf(target), digest, undefined);
-        this.#leaves.set(name, leave);
-        return leave;
+        return this.#keep(name, { size: undefined, hint: answer.value.size });
       },
       signal,
     );
     return value;
   }
+}
+
+/** Bytes that are shown. */
+function sizeOf({ size, hint }: Leave): number | undefined {
+  return size ?? hint;
 }
 
 /** What is known of a blob in a repository is kept under this. */

@@ -34,6 +34,9 @@ type Listed = {
   readonly next: string;
 };
 
+/** What a flight comes to: a list, and whether upstream was asked for it. */
+type Found = { readonly listing: StoredListing; readonly asked: boolean };
+
 /** More tags than any repository has; what an upstream lists beyond is cut. */
 const mostTags = 100_000;
 
@@ -45,7 +48,7 @@ export class PullListings {
   readonly #clock: Clock;
   readonly #absences: Absences;
   readonly #facts: Tell<PullFact>;
-  readonly #flights = new Flights<StoredListing>({ deadline: 120_000 });
+  readonly #flights = new Flights<Found>({ deadline: 120_000 });
   readonly #limit: number;
 
   /**
@@ -163,6 +166,10 @@ export class PullListings {
     this.#facts.tell({ kind: 'provenance-changed', key });
   }
 
+  #isFresh({ registry }: ResolvedRepository, listing: StoredListing | undefined): listing is StoredListing {
+    return listing !== undefined && isFresh(listing.checkedAt, registry.tagTtl, this.#clock.now());
+  }
+
   async #listing(
     target: ResolvedRepository,
     { name, title, missing, next }: Listed,
@@ -174,9 +181,7 @@ export class PullListings {
   ): Promise<HowListed & { listing: StoredListing }> {
     const key = keyOf(target);
     const stored = await this.#metadata.listings.get(key, name);
-    if (stored !== undefined && isFresh(stored.checkedAt, target.registry.tagTtl, this.#clock.now())) {
-      return { listing: stored, outcome: 'hit', staleBecause: undefined };
-    }
+    if (this.#isFresh(target, stored)) return { listing: stored, outcome: 'hit', staleBecause: undefined };
     const flight = `${imageName(target)} ${name}`;
     try {
       const known = this.#absences.recall(flight);
@@ -184,6 +189,9 @@ export class PullListings {
       const { value, joined } = await this.#flights.join(
         flight,
         async (own) => {
+          // Others may have asked upstream since this was looked for.
+          const come = await this.#metadata.listings.get(key, name);
+          if (this.#isFresh(target, come)) return { listing: come, asked: false };
           const spendAndAsk: typeof ask = (upstream, attempt) => {
             target.budget?.spend();
             return ask(upstream, attempt);
@@ -198,11 +206,12 @@ export class PullListings {
           }
           const listing = { ...answer.value, checkedAt: this.#clock.now() };
           await this.#metadata.listings.put(key, name, listing);
-          return listing;
+          return { listing, asked: true };
         },
         signal,
       );
-      return { listing: value, outcome: joined ? 'joined' : 'miss', staleBecause: undefined };
+      const outcome = value.asked ? (joined ? 'joined' : 'miss') : 'hit';
+      return { listing: value.listing, outcome, staleBecause: undefined };
     } catch (error) {
       if (!isOutage(error) || stored === undefined) throw error;
       return { listing: stored, outcome: 'stale', staleBecause: staleCause(error) };

@@ -24,6 +24,7 @@ import { within } from '../../helpers/gate.ts';
 import { openFilesUnder } from '../../helpers/leaks.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { mustKey } from '../../helpers/stored.ts';
+import { type HoldableMetadata, holdableMetadata } from '../../helpers/wrapped-metadata.ts';
 
 /** Everything below one blob download, wired as `app.ts` does it, on a storage of its own. */
 export type FillScene = {
@@ -34,6 +35,8 @@ export type FillScene = {
   /** The bytes of what is stored. */
   readonly bytes: DiskBlobStore;
   readonly metadata: Metadata;
+  /** Stops the next call of a method of the index. */
+  readonly hold: HoldableMetadata['hold'];
   readonly target: ResolvedRepository;
   /** What was told of each fill that ended. */
   readonly reports: FillReport[];
@@ -71,7 +74,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     ...deviating
   } = options;
   const layout = storageLayout(root);
-  const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
+  const { metadata, hold } = holdableMetadata(metadataUnderTest(SqliteMetadata.open(layout.index)));
   const files = new FillFiles(layout);
   await files.prepare(0);
   const bytes = new DiskBlobStore(layout);
@@ -144,6 +147,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     store,
     bytes,
     metadata,
+    hold,
     target,
     reports,
     distrusted,

@@ -12,12 +12,14 @@ import { makeBlob } from '../../helpers/image.ts';
 import { makeManualClock } from '../../helpers/manual-clock.ts';
 import { temporaryDirectory } from '../../helpers/start-proxy.ts';
 import { manifest, mustTag } from '../../helpers/stored.ts';
+import { holdableMetadata } from '../../helpers/wrapped-metadata.ts';
 import { ok, refusals, type ScriptedUpstream, scriptedUpstream, targetOf } from '../scripted-upstream.ts';
 
 const { digest } = makeBlob('subject', 1);
 
 async function scene(...upstreams: ScriptedUpstream[]) {
-  const metadata = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
+  const index = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
+  const { metadata, hold } = holdableMetadata(index);
   const clock = makeManualClock();
   const room = new PullListings({ metadata, clock, facts: nobody }, { manifestSize: 1_000 });
   onTestFinished(async () => {
@@ -30,6 +32,7 @@ async function scene(...upstreams: ScriptedUpstream[]) {
   return {
     clock,
     metadata,
+    hold,
     target,
     room,
     tags,
@@ -153,6 +156,21 @@ test('a listing that is gone is not served stale later, when upstream is down', 
   clock.advance(60_000);
   upstream.answers = { listTags: async () => refusals.unavailable };
   expect(await told()).toBe('UNAVAILABLE');
+});
+
+test('one whose look for a list comes back after others fetched it does not fetch it again', async () => {
+  const upstream = scriptedUpstream({ listTags: async () => ok(['a']) });
+  const { told, hold, clock } = await scene(upstream);
+  for (const first of ['miss a', 'miss a']) {
+    const read = hold('listings.get', 'answer');
+    const slow = told();
+    await read.reached;
+    expect(await told()).toBe(first);
+    read.release();
+    expect(await slow).toBe('hit a');
+    clock.advance(60_000);
+  }
+  expect(upstream.asked).toEqual(['listTags', 'listTags']);
 });
 
 test('those who come meanwhile join', async () => {

@@ -1,7 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { PullTimes } from '../../../src/pull/manifests/pull-times.ts';
 import type { Journal, PullRecord } from '../../../src/store/journal.ts';
-
 import { captureLog } from '../../helpers/capture-log.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { mustKey, mustTag } from '../../helpers/stored.ts';
