@@ -38,7 +38,8 @@ export class StoredBlobs {
   readonly #leases = new Map<Digest, number>();
   /** Blobs whose bytes may be in their place already, though no record says so yet. */
   readonly #adopting = new Map<Digest, number>();
-  readonly #removing = new Map<Digest, Promise<boolean>>();
+  /** The last change of a blob that is under way or waits its turn: changes of one blob come one after the other. */
+  readonly #changing = new Map<Digest, Promise<unknown>>();
   /** How many were forgotten so far: what was looked up before that is perhaps no longer so. */
   #forgotten = 0;
 
@@ -97,10 +98,11 @@ export class StoredBlobs {
     lease.hold(digest);
     this.#adopting.set(digest, (this.#adopting.get(digest) ?? 0) + 1);
     try {
-      await this.#removing.get(digest);
-      await this.#records.intend(digest, size);
-      await this.#bytes.adopt(digest, path);
-      await this.record(digest, size, reader);
+      await this.#alone(digest, async () => {
+        await this.#records.intend(digest, size);
+        await this.#bytes.adopt(digest, path);
+        await this.record(digest, size, reader);
+      });
     } finally {
       countDown(this.#adopting, digest);
       lease.release();
@@ -137,24 +139,26 @@ export class StoredBlobs {
    * Removes a blob unless somebody holds it, or comes to hold it meanwhile; `false` when it was kept, or was not stored.
    */
   remove(digest: Digest): Promise<boolean> {
-    const running = this.#removing.get(digest);
-    if (running !== undefined) return running;
-    const removing = this.#remove(digest).finally(() => this.#removing.delete(digest));
-    this.#removing.set(digest, removing);
-    return removing;
+    return this.#alone(digest, () => this.#remove(digest));
   }
 
   /** Sets a blob that is not what its digest says aside, where nobody is served it; `false` when there were no bytes. */
-  async setAside(digest: Digest): Promise<boolean> {
-    await this.#forget(digest);
-    return this.#bytes.quarantine(digest);
+  setAside(digest: Digest): Promise<boolean> {
+    return this.#alone(digest, async () => {
+      await this.#forget(digest);
+      return this.#bytes.quarantine(digest);
+    });
   }
 
   /** Forgets a blob whose bytes are gone; `false`, and nothing is forgotten, when they are there. */
   async forgetMissing(digest: Digest): Promise<boolean> {
     if (this.#adopting.has(digest) || (await this.#bytes.size(digest)) !== undefined) return false;
-    await this.#forget(digest);
-    return true;
+    return this.#alone(digest, async () => {
+      // They may have come while this waited its turn.
+      if ((await this.#bytes.size(digest)) !== undefined) return false;
+      await this.#forget(digest);
+      return true;
+    });
   }
 
   /**
@@ -176,8 +180,24 @@ export class StoredBlobs {
   async #lookUp(digest: Digest): Promise<number | undefined> {
     const before = this.#forgotten;
     const found = await this.#records.get(digest);
-    if (found !== undefined && this.#forgotten === before) this.#sizes.set(digest, found.size);
-    return found?.size;
+    // It may have been stored while the index was looking.
+    if (found === undefined) return this.#sizes.get(digest);
+    if (this.#forgotten === before) this.#sizes.set(digest, found.size);
+    return found.size;
+  }
+
+  async #alone<T>(digest: Digest, change: () => Promise<T>): Promise<T> {
+    const before = this.#changing.get(digest);
+    const own = (async () => {
+      await before?.catch(() => undefined);
+      return change();
+    })();
+    this.#changing.set(digest, own);
+    try {
+      return await own;
+    } finally {
+      if (this.#changing.get(digest) === own) this.#changing.delete(digest);
+    }
   }
 
   async #open(digest: Digest): Promise<BlobFile | undefined> {

@@ -76,7 +76,7 @@ test('the size that a manifest says stays the bound, though upstream vouches for
   expect(await stat()).toBe(bytes.length);
   held.release();
   await slow;
-  const stored = hold('links.put', 'answer');
+  const stored = hold('blobs.put', 'answer');
   const begun = blobs.begin(target, digest, neverAborted);
   await stored.reached;
   expect(fills.find(digest)?.sizeGiven).toBe(true);
@@ -96,4 +96,20 @@ test('one whose look for a link comes back late does not forget what upstream sa
   read.release();
   expect(await slow).toBe('BLOB_UNKNOWN');
   expect(asked()).toEqual(before);
+});
+
+test('one whose look for the blob comes back after others fetched it does not fetch it again', async () => {
+  const { pull, hold, asked, allow, blobs, target } = await begin();
+  await allow(digest, bytes.length);
+  const [opened, begun] = [hold('blobs.get', 'answer'), hold('blobs.get', 'answer')];
+  const slow = pull();
+  await opened.reached;
+  const ahead = blobs.begin(target, digest, neverAborted);
+  await begun.reached;
+  expect(await pull()).toBe('miss');
+  opened.release();
+  begun.release();
+  expect(await slow).toBe('hit');
+  await ahead;
+  expect(asked()).toEqual(['GET blob']);
 });
