@@ -1,4 +1,6 @@
+import { neverAborted } from '../../lib/abort.ts';
 import type { Log } from '../../lib/log.ts';
+import { Turns } from '../../lib/turns.ts';
 import { repositoryText } from '../../oci/repository-key.ts';
 import type { Journal, PullRecord } from '../../store/journal.ts';
 
@@ -10,6 +12,8 @@ export class PullTimes {
   readonly #journal: Pick<Journal, 'recordPulls'>;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
+  /** Of two writes under way the older could come to count. */
+  readonly #turns = new Turns({ most: 1 });
   #notes = new Map<string, PullRecord>();
 
   /** @param options.every milliseconds between two writes */
@@ -28,10 +32,19 @@ export class PullTimes {
   }
 
   /**
-   * Writes what was noted.
+   * Writes what was noted, after what is being written.
    * @throws what the index throws; the notes are kept for the next time then
    */
   async flush(): Promise<void> {
+    const endTurn = await this.#turns.take(neverAborted);
+    try {
+      await this.#write();
+    } finally {
+      endTurn();
+    }
+  }
+
+  async #write(): Promise<void> {
     if (this.#notes.size === 0) return;
     const notes = this.#notes;
     this.#notes = new Map();

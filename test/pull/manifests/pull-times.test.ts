@@ -2,6 +2,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { PullTimes } from '../../../src/pull/manifests/pull-times.ts';
 import type { Journal, PullRecord } from '../../../src/store/journal.ts';
 import { captureLog } from '../../helpers/capture-log.ts';
+import { makeGate } from '../../helpers/gate.ts';
 import { makeBlob } from '../../helpers/image.ts';
 import { mustKey, mustTag } from '../../helpers/stored.ts';
 
@@ -50,6 +51,26 @@ test('closing writes what is left, and ends the batches', async () => {
   await times.close();
   expect(written).toEqual([[note(1)]]);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('one write waits for another, so that an older pull does not come to count, and so does closing', async () => {
+  const order: string[] = [];
+  const gates = [makeGate(), makeGate()];
+  const { times } = begin(async (pulls) => {
+    const gate = gates[order.length];
+    order.push(`begun ${pulls[0]?.at}`);
+    await gate?.opened;
+    order.push(`ended ${pulls[0]?.at}`);
+  });
+  times.note(note(1));
+  await vi.advanceTimersByTimeAsync(5_000);
+  times.note(note(2));
+  const closed = times.close().then(() => order.push('closed'));
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(order).toEqual(['begun 1']);
+  for (const gate of gates) gate.open();
+  await closed;
+  expect(order).toEqual(['begun 1', 'ended 1', 'begun 2', 'ended 2', 'closed']);
 });
 
 /** An index whose first write fails. */
