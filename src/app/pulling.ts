@@ -46,7 +46,8 @@ export function openPulling(
   onClose(() => deniedContent.close());
   const admission = new Admission({ rules, metadata, lock }, { digests: config.policy.digests });
   const admit = new Admit({ admission, manifests, deniedContent });
-  onClose(facts.on('provenance-changed', ({ key }) => admission.changed(key)));
+  onClose(facts.on('provenance-changed', ({ key, ...change }) => admission.changed(key, change)));
+  onClose(facts.on('manifest-gone', () => admission.forget()));
   const blobs = new PullBlobs({ blobs: stored, metadata, fills, clock });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {

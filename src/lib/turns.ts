@@ -59,3 +59,10 @@ export async function eachAtOnce<T>(
   await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
   if (failures.length > 0) throw failures[0];
 }
+
+/** Resolves in the next turn of the event loop: whatever else waits for the thread goes first. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

@@ -8,8 +8,15 @@ import type { ResolvedRepository } from './repository.ts';
 /** What becomes known while images are pulled, stored and looked after. */
 export type PullFact =
   | StoreFact
-  /** More, or something else, leads to digests of a repository than before: a tag, a manifest, a referrer. */
-  | { readonly kind: 'provenance-changed'; readonly key: RepositoryKey }
+  /** What leads to digests of a repository is not what it was: by tags, manifests or referrers. */
+  | {
+      readonly kind: 'provenance-changed';
+      readonly key: RepositoryKey;
+      /** Whether tags name something else than before. */
+      readonly tags: boolean;
+      /** Whether a manifest became known. */
+      readonly manifest: boolean;
+    }
   /** An upstream says that a tag names another digest than it last said. */
   | { readonly kind: 'tag-moved'; readonly key: RepositoryKey; readonly move: TagEvent }
   /** A client got a manifest whole. */

@@ -1,8 +1,4 @@
-import type { Digest } from '../oci/digest.ts';
 import { OciError, type OciErrorCode } from '../oci/errors.ts';
-import { isDerivedTag, type Tag } from '../oci/reference.ts';
-import type { RepositoryKey } from '../oci/repository-key.ts';
-import type { Metadata } from '../store/metadata.ts';
 import type { UpstreamClient } from '../upstream/client.ts';
 
 /** Where the content of a registry comes from. */
@@ -39,16 +35,6 @@ export function absentError(source: Source, code: OciErrorCode, what: string, im
     `this mirror is offline and ${what} is not stored here: where there is a connection, run ` +
       `"entrepot export ${image} -o bundle.tar", then "entrepot import bundle.tar" here`,
   );
-}
-
-/** A tag that is known to lead to a digest, or to have done so: the image whose bundle holds it. */
-export async function tagLeadingTo(
-  metadata: Pick<Metadata, 'links'>,
-  key: RepositoryKey,
-  digest: Digest,
-): Promise<Tag | undefined> {
-  const leads = await metadata.links.leadsTo(key, digest, { current: false });
-  return leads.map(({ tag }) => tag).find((tag) => tag !== undefined && !isDerivedTag(tag));
 }
 
 /**

@@ -62,6 +62,18 @@ export async function* waysTo(
   yield* walk.untagged;
 }
 
+/** A tag that is known to lead to a digest, or to have done so: the image whose bundle holds it. */
+export async function tagLeadingTo(
+  links: Pick<LinkRecords, 'stepsUp'>,
+  key: RepositoryKey,
+  digest: Digest,
+): Promise<Tag | undefined> {
+  for await (const { tag } of waysTo(links, key, digest, { current: false, noted: [] })) {
+    if (tag !== undefined) return tag;
+  }
+  return undefined;
+}
+
 /** What a walk upwards has reached, and where it has not been yet. */
 class Walk {
   /** Ways that begin nowhere. */

@@ -5,14 +5,23 @@ import type { RepositoryKey } from '../oci/repository-key.ts';
 /** Leave to read a digest through a repository. */
 export type Link = { readonly size: number | undefined; readonly mediaType: string | undefined };
 
-/** A way on which a digest was come to. */
-export type Lead = {
-  /** Absent where no tag is known. */
-  readonly tag: Tag | undefined;
-  /** Where the way begins: what the tag was served as. */
-  readonly from: Digest;
-  /** Those digests on the way that were to be noted, the asked one excepted. */
-  readonly noted: readonly Digest[];
+/** How far the page of a step came; where it ended is the implementation's affair. */
+export type StepEnd = { readonly tag: string; readonly parent: string; readonly subject: string };
+
+/** A digest to step up from, and the end of the page after which to go on. */
+export type StepFrom = { readonly digest: Digest; readonly after?: StepEnd | undefined };
+
+/** One page of what is directly above a digest in a repository. Pages do not overlap. */
+export type StepUp = {
+  /** The tags that are served as it. */
+  readonly tags: readonly Tag[];
+  /**
+   * The manifests of the repository that name it otherwise than as their subject, its own subject, and what an upstream
+   * lists it as referring to.
+   */
+  readonly above: readonly Digest[];
+  /** Absent on the last page. */
+  readonly next: StepEnd | undefined;
 };
 
 /** What each repository may read, and what led to it there. */
@@ -24,17 +33,15 @@ export interface LinkRecords {
   /** Every repository of which something is recorded, by registry and name. */
   repositories(): Promise<readonly RepositoryKey[]>;
   /**
-   * What leads to a digest: the tags served as it, as a manifest that names it (an index over its images, an image
-   * over its blobs), or as what it refers to, each with what it was served as; and what of these nothing is known to
-   * lead to.
+   * What is directly above each of some digests in a repository, in their order: a page of each, so that one question
+   * takes a moment however much there is.
    * @param options.current leaves out what tags were served as in the past
-   * @param options.noted digests that are noted where they lie on the way
    */
-  leadsTo(
+  stepsUp(
     key: RepositoryKey,
-    digest: Digest,
-    options: { readonly current: boolean; readonly noted?: readonly string[] },
-  ): Promise<readonly Lead[]>;
+    from: readonly StepFrom[],
+    options: { readonly current: boolean },
+  ): Promise<readonly StepUp[]>;
   /**
    * What refers to a digest: manifests of the repository that name it as their subject, and those that an upstream
    * listed, stored or not.

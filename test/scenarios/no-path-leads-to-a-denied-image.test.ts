@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { DigestPolicy } from '../../src/pull/admission/admission.ts';
+import type { DigestPolicy } from '../../src/pull/admission/provenance.ts';
 import { type Asked, contentOf, Expectation } from '../helpers/canary-expectation.ts';
 import {
   addCanarySide,

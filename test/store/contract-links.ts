@@ -2,38 +2,29 @@ import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import type { RepositoryKey } from '../../src/oci/repository-key.ts';
-import type { Lead, LinkRecords } from '../../src/store/link-records.ts';
+import type { LinkRecords, StepEnd } from '../../src/store/link-records.ts';
 import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
-import { makeBlob } from '../helpers/image.ts';
-import { manifest } from '../helpers/stored.ts';
+import { manifest, mustTag } from '../helpers/stored.ts';
 import { app, child, found, layer, namesake, other, spare, v1, v2 } from './contract-content.ts';
 
 const [first, second, third] = [manifest('1'), manifest('2'), manifest('3')];
 
-function put(
-  metadata: Metadata,
-  stored: StoredManifest,
-  { tag, at = 1, children = [], key = app }: PutOptions = {},
-): ReturnType<Metadata['manifests']['put']> {
-  return metadata.manifests.put(key, stored, children, { tag, upstream: 'up', at });
-}
-
-type PutOptions = { tag?: Tag; at?: number; children?: readonly ChildLink[]; key?: RepositoryKey };
-
-/** The ways to a digest as `tag from digest`, noted digests behind. */
-async function ways(
+/** All that is directly above a digest, page by page. */
+async function above(
   metadata: Metadata,
   digest: Digest,
-  options: { current?: boolean; noted?: readonly Digest[]; key?: RepositoryKey } = {},
-): Promise<readonly string[]> {
-  const { current = false, noted = [], key = app } = options;
-  const leads = await metadata.links.leadsTo(key, digest, { current, noted });
-  return leads.map(written);
-}
-
-function written({ tag, from, noted }: Lead): string {
-  return [tag ?? 'nothing', from, ...noted].join(' ');
+  { current = false, key = app }: { current?: boolean; key?: RepositoryKey } = {},
+): Promise<{ readonly tags: readonly Tag[]; readonly above: readonly Digest[] }> {
+  const [tags, found]: [Tag[], Digest[]] = [[], []];
+  let after: StepEnd | undefined;
+  do {
+    const [step] = await metadata.links.stepsUp(key, [{ digest, after }], { current });
+    tags.push(...(step?.tags ?? []));
+    found.push(...(step?.above ?? []));
+    after = step?.next;
+  } while (after !== undefined);
+  return { tags, above: found };
 }
 
 /**
@@ -135,133 +126,137 @@ export function describeLinks(name: string, open: () => Promise<Metadata>): void
     });
   });
 
-  describe(`${name} on what leads to a digest`, () => {
-    const image = manifest('image');
-    const index = manifest('index');
+  describe(`${name} on what is directly above a digest`, () => {
+    const nothing = { tags: [], above: [] };
+    const put = (stored: StoredManifest, children: readonly ChildLink[], key = app, tag?: Tag) => {
+      return (metadata: Metadata) => metadata.manifests.put(key, stored, children, { ...found, tag });
+    };
 
-    /** An index, its image, and the image's layer. */
-    async function putIndex(metadata: Metadata, key: RepositoryKey = app, ...tags: Tag[]) {
-      const [tag] = tags;
-      await put(metadata, index, { key, ...(tag && { tag }), children: [child(image.digest, 'manifest')] });
-      await put(metadata, image, { key, children: [child(layer)] });
-    }
-
-    test('a digest of which nothing is known is where its way begins', async () => {
+    test('nothing is, where nothing is recorded', async () => {
       const metadata = await open();
-      expect(await ways(metadata, layer)).toEqual([`nothing ${layer}`]);
-      await put(metadata, first, { tag: v1 });
-      expect(await ways(metadata, layer)).toEqual([`nothing ${layer}`]);
+      expect(await above(metadata, layer)).toEqual(nothing);
+      await put(first, [child(spare)], app, v1)(metadata);
+      expect(await above(metadata, layer)).toEqual(nothing);
     });
 
-    test('a tag leads to its index, to the images in it, and to their blobs', async () => {
+    test('a manifest is above what it names, once, whatever it names it as', async () => {
       const metadata = await open();
-      await putIndex(metadata, app, v1);
-      for (const digest of [index.digest, image.digest, layer]) {
-        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
-      }
+      await put(first, [child(layer), child(layer, 'config')])(metadata);
+      expect(await above(metadata, layer)).toEqual({ tags: [], above: [first.digest] });
+      expect(await above(metadata, first.digest)).toEqual(nothing);
     });
 
-    test('without a tag the way begins at the index', async () => {
+    test('its subject is above a manifest, and not the manifest above its subject', async () => {
       const metadata = await open();
-      await putIndex(metadata);
-      expect(await ways(metadata, layer)).toEqual([`nothing ${index.digest}`]);
+      await put(first, [child(layer, 'subject')])(metadata);
+      expect(await above(metadata, first.digest)).toEqual({ tags: [], above: [layer] });
+      expect(await above(metadata, layer)).toEqual(nothing);
     });
 
-    test('a blob that several images share has a way from each', async () => {
+    test('what an upstream lists as a referrer has what it refers to above it, in that repository alone', async () => {
       const metadata = await open();
-      await put(metadata, first, { tag: v1, children: [child(layer)] });
-      await put(metadata, second, { tag: v2, children: [child(layer, 'config')] });
-      await put(metadata, third, { children: [child(layer)] });
-      expect(await ways(metadata, layer)).toEqual([
-        `v1 ${first.digest}`,
-        `v2 ${second.digest}`,
-        `nothing ${third.digest}`,
-      ]);
+      for (const subject of [layer, spare]) await metadata.links.putReferrers(app, subject, [first.digest]);
+      const { above: subjects } = await above(metadata, first.digest);
+      expect([...subjects].sort()).toEqual([layer, spare].sort());
+      expect(await above(metadata, first.digest, { key: other })).toEqual(nothing);
     });
 
-    test('past digests of a tag count, unless only current ones are asked for', async () => {
+    test('the tags served as it are above a digest: all there were, or those that are', async () => {
       const metadata = await open();
-      await put(metadata, first, { tag: v1, at: 1, children: [child(layer)] });
-      await put(metadata, second, { tag: v1, at: 2 });
-      expect(await ways(metadata, layer)).toEqual([`v1 ${first.digest}`]);
-      expect(await ways(metadata, layer, { current: true })).toEqual([`nothing ${first.digest}`]);
-      expect(await ways(metadata, second.digest, { current: true })).toEqual([`v1 ${second.digest}`]);
-      await metadata.tags.drop(app, v1);
-      expect(await ways(metadata, second.digest, { current: true })).toEqual([`nothing ${second.digest}`]);
-      expect(await ways(metadata, second.digest)).toEqual([`v1 ${second.digest}`]);
+      await put(first, [], app, v1)(metadata);
+      await put(first, [], app, v2)(metadata);
+      await put(second, [], app, v1)(metadata);
+      expect((await above(metadata, first.digest)).tags).toEqual([v1, v2]);
+      expect((await above(metadata, first.digest, { current: true })).tags).toEqual([v2]);
+      expect((await above(metadata, second.digest, { current: true })).tags).toEqual([v1]);
     });
 
-    test('a tag leads to what it is set to, and not to what upstream says that it is', async () => {
+    test('a manifest of one repository is above nothing in another, nor in its namesake', async () => {
       const metadata = await open();
-      await put(metadata, first, { tag: v1, at: 1 });
-      await put(metadata, second);
-      const seen = { digest: second.digest, upstream: 'up', at: 2, confirms: true };
-      await metadata.tags.observe(app, v1, seen);
-      expect(await ways(metadata, second.digest)).toEqual([`nothing ${second.digest}`]);
-      await metadata.tags.set(app, v1, { digest: second.digest, action: 'locked', at: 3 });
-      expect(await ways(metadata, second.digest)).toEqual([`v1 ${second.digest}`]);
-      expect(await ways(metadata, second.digest, { current: true })).toEqual([`v1 ${second.digest}`]);
-    });
-
-    test('what refers to an image is led to by what leads to that image, and so are its blobs', async () => {
-      const metadata = await open();
-      await putIndex(metadata, app, v1);
-      const signature = manifest('signature');
-      const payload = makeBlob('payload', 5).digest;
-      const children = [child(payload), child(image.digest, 'subject')];
-      await put(metadata, signature, { children });
-      for (const digest of [signature.digest, payload]) {
-        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
-      }
-      // Not the other way round: whoever signs an image does not lead to it.
-      await put(metadata, signature, { tag: v2, children });
-      expect(await ways(metadata, image.digest)).toEqual([`v1 ${index.digest}`]);
-    });
-
-    test('what an upstream lists as referring to an image is led to by it, in that repository alone', async () => {
-      const metadata = await open();
-      await putIndex(metadata, app, v1);
-      const listed = manifest('listed').digest;
-      await metadata.links.putReferrers(app, image.digest, [listed, third.digest]);
-      await metadata.links.putReferrers(app, image.digest, [listed]);
-      for (const digest of [listed, third.digest]) {
-        expect(await ways(metadata, digest)).toEqual([`v1 ${index.digest}`]);
-      }
-      await putIndex(metadata, other, v1);
-      expect(await ways(metadata, listed, { key: other })).toEqual([`nothing ${listed}`]);
-    });
-
-    test('no way crosses from one repository to another, nor to its namesake of another registry', async () => {
-      const metadata = await open();
-      await putIndex(metadata, app, v1);
+      await put(first, [child(layer)], app, v1)(metadata);
       for (const key of [other, namesake]) {
-        for (const digest of [index.digest, image.digest, layer]) {
-          expect(await ways(metadata, digest, { key })).toEqual([`nothing ${digest}`]);
-        }
+        expect(await above(metadata, layer, { key })).toEqual(nothing);
+        expect(await above(metadata, first.digest, { key })).toEqual(nothing);
       }
-      // The other repository has the image, but not the index that leads to it here.
-      await put(metadata, image, { key: other, tag: v2, children: [child(layer)] });
-      expect(await ways(metadata, layer, { key: other })).toEqual([`v2 ${image.digest}`]);
-      expect(await ways(metadata, layer)).toEqual([`v1 ${index.digest}`]);
+      await put(second, [child(layer)], other)(metadata);
+      expect((await above(metadata, layer, { key: other })).above).toEqual([second.digest]);
+      expect((await above(metadata, layer)).above).toEqual([first.digest]);
     });
 
-    test('what lies on the way is noted where it is asked for', async () => {
+    test.each([
+      ['before', ['link', 'store']],
+      ['after', ['store', 'link']],
+    ])(
+      'a manifest that another repository brought is above its children where it has a link, made %s it was stored',
+      async (_when, order) => {
+        const index = put(second, [child(first.digest, 'manifest')], other);
+        const vouched = (metadata: Metadata) => metadata.links.put(namesake, first.digest, undefined);
+        const imported = (metadata: Metadata) =>
+          metadata.manifests.import([
+            {
+              key: other,
+              manifest: third,
+              children: [child(first.digest, 'manifest')],
+              tag: undefined,
+              at: 1,
+            },
+          ]);
+        const metadata = await open();
+        for (const step of order) {
+          if (step === 'store') await put(first, [child(layer)])(metadata);
+          else for (const link of [index, vouched, imported]) await link(metadata);
+        }
+        for (const key of [app, other, namesake]) {
+          expect((await above(metadata, layer, { key })).above).toEqual([first.digest]);
+        }
+        const { above: indexes } = await above(metadata, first.digest, { key: other });
+        expect([...indexes].sort()).toEqual([second.digest, third.digest].sort());
+      },
+    );
+
+    test('a manifest that is dropped is above nothing, in no repository, until it is put again', async () => {
       const metadata = await open();
-      await putIndex(metadata, app, v1);
-      await put(metadata, first, { tag: v2, children: [child(layer)] });
-      const noted = [image.digest, third.digest, layer];
-      expect(await ways(metadata, layer, { noted })).toEqual([
-        `v1 ${index.digest} ${image.digest}`,
-        `v2 ${first.digest}`,
+      for (const key of [app, other]) await put(first, [child(layer)], key)(metadata);
+      await put(second, [child(layer)])(metadata);
+      await metadata.manifests.drop(first.digest);
+      expect((await above(metadata, layer)).above).toEqual([second.digest]);
+      expect(await above(metadata, layer, { key: other })).toEqual(nothing);
+      await put(first, [child(layer)], other)(metadata);
+      expect((await above(metadata, layer, { key: other })).above).toEqual([first.digest]);
+      expect((await above(metadata, layer)).above).toHaveLength(2);
+    });
+
+    test('however much there is comes in pages, each thing once', async () => {
+      const metadata = await open();
+      const subjects = Array.from({ length: 70 }, (_, number) => manifest(`subject ${number}`).digest);
+      const parents = Array.from({ length: 100 }, (_, number) => manifest(`parent ${number}`));
+      const tags = Array.from({ length: 90 }, (_, number) => mustTag(`t${number}`));
+      for (const parent of parents) await put(parent, [child(first.digest, 'manifest')])(metadata);
+      for (const tag of tags) await put(first, [child(spare, 'subject')], app, tag)(metadata);
+      for (const subject of subjects) await metadata.links.putReferrers(app, subject, [first.digest]);
+      for (const current of [true, false]) {
+        const all = await above(metadata, first.digest, { current });
+        expect([...all.tags].sort()).toEqual([...tags].sort());
+        const expected = [...subjects, ...parents.map(({ digest }) => digest), spare];
+        expect([...all.above].sort()).toEqual(expected.sort());
+      }
+    });
+
+    test('several digests are answered for in their order, each from where it is to go on', async () => {
+      const metadata = await open();
+      await put(first, [child(layer), child(spare)], app, v1)(metadata);
+      const from = [layer, first.digest, second.digest, spare].map((digest) => ({ digest }));
+      const steps = await metadata.links.stepsUp(app, from, { current: false });
+      expect(steps.map((step) => [...step.tags, ...step.above])).toEqual([
+        [first.digest],
+        [v1],
+        [],
+        [first.digest],
       ]);
-    });
-
-    test('those who refer to each other lead nowhere', async () => {
-      const metadata = await open();
-      await metadata.links.putReferrers(app, first.digest, [second.digest]);
-      await metadata.links.putReferrers(app, second.digest, [first.digest]);
-      const noted = [first.digest, second.digest];
-      expect(await ways(metadata, first.digest, { noted })).toEqual([]);
+      const end = { tag: '', parent: first.digest, subject: '' };
+      expect(
+        await metadata.links.stepsUp(app, [{ digest: layer, after: end }], { current: false }),
+      ).toMatchObject([{ above: [] }]);
     });
   });
 }

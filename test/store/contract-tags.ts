@@ -233,8 +233,8 @@ export function describeTags(name: string, open: () => Promise<Metadata>): void 
         pinned: true,
         candidate: { digest: third.digest, since: 4 },
       });
-      const leads = await metadata.links.leadsTo(app, third.digest, { current: false });
-      expect(leads).toMatchObject([{ tag: v1 }]);
+      const from = [{ digest: third.digest }];
+      expect(await metadata.links.stepsUp(app, from, { current: false })).toMatchObject([{ tags: [v1] }]);
     });
 
     test('a tag is dropped as what it was known to be, or not at all', async () => {

@@ -3,15 +3,12 @@ import { settle } from '../../lib/settle.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isDerivedTag, type Reference, subjectOfTag, type Tag } from '../../oci/reference.ts';
 import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
-import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
+import type { PolicyDecision, PolicyRules } from '../../policy/rules.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import { freely, type TagTerms } from '../manifests/tag-terms.ts';
 import { Memory } from '../memory.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
-import { type Way, waysTo } from './ways.ts';
-
-/** What content asked for by digest needs: an allowed tag that led to it, leave for its repository, or one now. */
-export type DigestPolicy = 'provenance' | 'allow' | 'deny';
+import { type DigestPolicy, Provenance } from './provenance.ts';
 
 /** What is asked for: a manifest by its reference, other content by its digest, or the repository's list of tags. */
 export type Wanted =
@@ -43,17 +40,11 @@ export type Denied = { readonly kind: 'deny'; readonly message: string };
 /** What the policy says. `needs`: it cannot decide before `evidence` is known. */
 export type Judgement = Allowed | Denied | { readonly kind: 'needs'; readonly evidence: Evidence };
 
-/** Digests of one repository whose decision is remembered. */
-const rememberedDigests = 5_000;
-
 /** Known tags of which a denial names some that are allowed. */
 const mostKnownTags = 1_000;
 
 /** What fixes the digest of tags, beyond the rules. */
 export type Lock = { digest(image: string, tag: string): Digest | undefined };
-
-/** What is known of a digest, and whether all that this rests on is here to stay. */
-type Decided = { readonly decision: PolicyDecision; readonly lasting: boolean };
 
 /** A digest that no rule names. */
 const unnamed = `sha256:${'0'.repeat(64)}` as Digest;
@@ -73,7 +64,7 @@ export class Admission {
   readonly #lock: Lock;
   readonly #digests: DigestPolicy;
   readonly #allowed = new LRUCache<string, Allowed>({ max: 20_000 });
-  readonly #decided = new LRUCache<string, Map<Digest, PolicyDecision>>({ max: 5_000 });
+  readonly #provenance: Provenance;
   /** What would be allowed of an image, by the tags that are known of it. */
   readonly #remedies = new Memory<{ readonly text: string }>({ max: 5_000 });
 
@@ -89,6 +80,7 @@ export class Admission {
     this.#metadata = deps.metadata;
     this.#lock = deps.lock;
     this.#digests = options.digests;
+    this.#provenance = new Provenance({ rules: deps.rules, links: deps.metadata.links }, options);
   }
 
   /** Whether what is asked for may be served, by what is known. Answers at once where nothing has to be looked up. */
@@ -119,10 +111,15 @@ export class Admission {
     return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
   }
 
-  /** Forgets what was found out about a repository: more, or something else, is known to lead to its digests. */
-  changed(key: RepositoryKey): void {
-    this.#decided.delete(repositoryText(key));
-    this.#remedies.forget(repositoryText(key));
+  /** Forgets what was found out about a repository where it may be otherwise, as `Provenance.changed` does. */
+  changed(key: RepositoryKey, change: { readonly tags: boolean; readonly manifest: boolean }): void {
+    this.#provenance.changed(repositoryText(key), change);
+    if (change.tags) this.#remedies.forget(repositoryText(key));
+  }
+
+  /** Forgets what was decided, of whatever repository: a manifest that led to digests is stored no longer. */
+  forget(): void {
+    this.#provenance.forget();
   }
 
   #tag(target: ResolvedRepository, tag: Tag, digest: Digest | undefined): Judgement | Promise<Judgement> {
@@ -191,7 +188,7 @@ export class Admission {
     const image = imageName(target);
     if (this.#rules.whole(image)) return freelyAllowed;
     if (this.#digests === 'allow' && this.#rules.refused(image).length === 0) return this.#repository(target);
-    if (this.#decided.get(image)?.get(wanted.digest)?.kind === 'allow') return freelyAllowed;
+    if (this.#provenance.known(target, wanted.digest)?.kind === 'allow') return freelyAllowed;
     return this.#lookUp(target, wanted, known);
   }
 
@@ -202,14 +199,13 @@ export class Admission {
   ): Promise<Judgement> {
     const image = imageName(target);
     const refused = this.#rules.refused(image);
-    const remembered = this.#decidedOf(image);
-    let decision = remembered.get(digest);
+    let decision = this.#provenance.known(target, digest);
     if (decision === undefined) {
-      const decided = await this.#decide(target, digest);
+      const { count } = this.#provenance;
+      const decided = await this.#provenance.decide(target, digest);
       decision = decided.decision;
-      if (decided.lasting || refused.length === 0) {
-        if (remembered.size >= rememberedDigests) remembered.clear();
-        remembered.set(digest, decision);
+      if (decided.byTag || decision.kind === 'deny' || refused.length === 0) {
+        this.#provenance.remember(target, digest, decided, count);
       } else if (!known.deniedContent) {
         // What no tag leads to may be a part of what rules deny by digest.
         return { kind: 'needs', evidence: { kind: 'denied-content', digests: refused } };
@@ -221,40 +217,6 @@ export class Admission {
       }
     }
     return decision.kind === 'allow' ? freelyAllowed : this.#explain(target, decision.message);
-  }
-
-  /** The map that later changes detach: a decision that was under way then is not remembered. */
-  #decidedOf(image: string): Map<Digest, PolicyDecision> {
-    const known = this.#decided.get(image);
-    if (known !== undefined) return known;
-    const made = new Map<Digest, PolicyDecision>();
-    this.#decided.set(image, made);
-    return made;
-  }
-
-  /** Each way is judged by itself: that one is denied says nothing about the others. */
-  async #decide(target: ResolvedRepository, digest: Digest): Promise<Decided> {
-    const image = imageName(target);
-    const ways = await waysTo(this.#metadata, keyOf(target), digest, {
-      current: this.#digests === 'deny',
-      noted: this.#rules.named(image),
-    });
-    const isTagged = ({ tag }: Way) => tag !== undefined;
-    let denial: PolicyDenial | undefined;
-    for (const { tag, via } of [...ways.filter(isTagged), ...ways.filter((way) => !isTagged(way))]) {
-      const decision = this.#ruling(image, digest, tag === undefined ? [] : [tag], via);
-      if (decision.kind === 'allow') return { decision, lasting: tag !== undefined };
-      if (denial === undefined || (denial.rule === undefined && tag !== undefined)) denial = decision;
-    }
-    // Ways that only go round in a circle begin nowhere, and whatever is denied may lie on them.
-    const decision = denial ?? this.#ruling(image, digest, [], this.#rules.refused(image));
-    return { decision, lasting: decision.kind === 'deny' };
-  }
-
-  #ruling(image: string, digest: Digest, tags: readonly string[], via: readonly Digest[]): PolicyDecision {
-    const decision = this.#rules.digest(image, digest, tags, via);
-    if (decision.kind === 'allow' || this.#digests !== 'allow') return decision;
-    return this.#rules.refusal(image, [digest, ...via]) ?? this.#rules.repository(image);
   }
 
   async #explain(target: ResolvedRepository, message: string): Promise<Denied> {

@@ -14,7 +14,8 @@ import type { Fill } from '../fill/fill.ts';
 import { failureOf, isVerified } from '../fill/fill-state.ts';
 import { bytesByUpstream } from '../fill/served.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
-import { absentError, isClosed, tagLeadingTo, upstreamsOf } from '../source.ts';
+import { absentError, isClosed, upstreamsOf } from '../source.ts';
+import { tagLeadingTo } from '../ways.ts';
 import type { Fills } from './fills.ts';
 
 /** What is known of a blob without touching its bytes. */
@@ -199,7 +200,7 @@ export class PullBlobs {
 
   async #absent(target: ResolvedRepository, digest: Digest): Promise<OciError> {
     const image = imageName(target);
-    const tag = await tagLeadingTo(this.#metadata, keyOf(target), digest);
+    const tag = await tagLeadingTo(this.#metadata.links, keyOf(target), digest);
     const bundle = tag === undefined ? image : `${image}:${tag}`;
     return absentError(target.registry.source, 'BLOB_UNKNOWN', `blob ${digest} of ${bundle}`, bundle);
   }

@@ -163,7 +163,7 @@ export class PullListings {
     const referrers = referrersOf(index);
     if (referrers.length === 0) return;
     await this.#metadata.links.putReferrers(key, subject, referrers);
-    this.#facts.tell({ kind: 'provenance-changed', key });
+    this.#facts.tell({ kind: 'provenance-changed', key, tags: false, manifest: false });
   }
 
   #isFresh({ registry }: ResolvedRepository, listing: StoredListing | undefined): listing is StoredListing {

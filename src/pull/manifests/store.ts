@@ -10,7 +10,7 @@ import type { Metadata } from '../../store/metadata.ts';
 import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
 import { Memory } from '../memory.ts';
 import type { PullFact } from '../pull-facts.ts';
-import { tagLeadingTo } from '../source.ts';
+import { tagLeadingTo } from '../ways.ts';
 
 /** Memory for hot manifests, in bytes of their bodies. */
 const hotBytes = 32 * 1024 * 1024;
@@ -55,7 +55,7 @@ export class ManifestStore {
 
   /** A tag that is known to lead to a digest. */
   tagLeadingTo(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
-    return tagLeadingTo(this.#metadata, key, digest);
+    return tagLeadingTo(this.#metadata.links, key, digest);
   }
 
   /**
@@ -86,7 +86,7 @@ export class ManifestStore {
         this.#metadata.manifests.put(key, manifest, children, asked),
       );
     const move = await (asked.tag === undefined ? put() : this.#tags.change(nameOf(key, asked.tag), put));
-    this.#facts.tell({ kind: 'provenance-changed', key });
+    this.#facts.tell({ kind: 'provenance-changed', key, tags: asked.tag !== undefined, manifest: true });
     if (move?.old !== undefined) this.#facts.tell({ kind: 'tag-moved', key, move });
     return manifest;
   }
@@ -104,7 +104,7 @@ export class ManifestStore {
     to: { readonly digest: Digest; readonly action: 'locked' | 'rolled back'; readonly at: number },
   ): Promise<boolean> {
     const done = await this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.set(key, tag, to));
-    this.#facts.tell({ kind: 'provenance-changed', key });
+    this.#facts.tell({ kind: 'provenance-changed', key, tags: true, manifest: false });
     return done;
   }
 
@@ -123,7 +123,7 @@ export class ManifestStore {
     const moves = await this.#metadata.manifests.import(entries);
     for (const { key, tag } of entries) {
       if (tag !== undefined) this.#tags.forget(nameOf(key, tag));
-      this.#facts.tell({ kind: 'provenance-changed', key });
+      this.#facts.tell({ kind: 'provenance-changed', key, tags: tag !== undefined, manifest: true });
     }
     return moves;
   }
@@ -131,7 +131,7 @@ export class ManifestStore {
   /** Forgets the tag, not what it named; a tag that has come to be something else than `known` stays. */
   async dropTag(key: RepositoryKey, tag: Tag, known: TagRecord): Promise<void> {
     await this.#tags.change(nameOf(key, tag), () => this.#metadata.tags.drop(key, tag, known));
-    this.#facts.tell({ kind: 'provenance-changed', key });
+    this.#facts.tell({ kind: 'provenance-changed', key, tags: true, manifest: false });
   }
 }
 

@@ -131,6 +131,44 @@ const migrations: readonly string[] = [
     size INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE manifest_body (
+    digest TEXT PRIMARY KEY REFERENCES manifest (digest) ON DELETE CASCADE,
+    bytes BLOB NOT NULL
+  ) STRICT;
+  INSERT INTO manifest_body (digest, bytes) SELECT digest, bytes FROM manifest;
+  ALTER TABLE manifest DROP COLUMN bytes;
+
+  CREATE TABLE parent (
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, parent)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO parent (repository, digest, parent)
+    SELECT link.repository, child.digest, child.parent FROM child JOIN link ON link.digest = child.parent
+    WHERE child.role <> 'subject' GROUP BY 1, 2, 3;
+  CREATE INDEX child_subject ON child (parent) WHERE role = 'subject';
+  CREATE INDEX child_by_subject ON child (digest) WHERE role = 'subject';
+
+  CREATE INDEX tag_by_digest ON tag (repository, digest);
+  CREATE INDEX tag_event_by_repository ON tag_event (repository);
+  CREATE INDEX referrer_by_subject ON referrer (repository, subject);
+
+  CREATE TABLE kept_listing (
+    repository INTEGER NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    checked_at INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (repository, name)
+  ) STRICT;
+  INSERT INTO kept_listing (repository, name, media_type, checked_at, body)
+    SELECT repository, name, media_type, checked_at, body FROM listing;
+  DROP TABLE listing;
+  ALTER TABLE kept_listing RENAME TO listing;
+  CREATE INDEX listing_by_age ON listing (checked_at);
+  `,
 ];
 
 /** An index that this version cannot use; the message says what to do. */

@@ -2,12 +2,14 @@ import type { Database } from 'better-sqlite3';
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { RepositoryKey } from '../../oci/repository-key.ts';
-import type { Lead, Link, LinkRecords } from '../link-records.ts';
-import type { Statements } from './statements.ts';
+import type { Link, LinkRecords, StepEnd, StepFrom, StepUp } from '../link-records.ts';
+import { longestStep, type Statements } from './statements.ts';
 import { repositoryId } from './tag-rows.ts';
 
-type LeadRow = { tag: Tag | null; digest: Digest; noted: string };
 type LinkRow = { size: number | null; media_type: string | null };
+
+/** The id of no repository: of one that is not recorded, something may be known all the same by what manifests say. */
+const nowhere = -1;
 
 /** {@link LinkRecords} in SQLite. */
 export class SqliteLinks implements LinkRecords {
@@ -27,7 +29,9 @@ export class SqliteLinks implements LinkRecords {
   async put(key: RepositoryKey, digest: Digest, size: number | undefined): Promise<void> {
     const s = this.#statements;
     this.#database.transaction(() => {
-      s.putLink.run(repositoryId(s, key), digest, size ?? null, null);
+      const repository = repositoryId(s, key);
+      s.putLink.run(repository, digest, size ?? null, null);
+      s.putParentsOf.run(repository, digest);
     })();
   }
 
@@ -35,22 +39,22 @@ export class SqliteLinks implements LinkRecords {
     return this.#statements.repositories.all() as RepositoryKey[];
   }
 
-  async leadsTo(
-    key: RepositoryKey,
-    digest: Digest,
-    { current, noted = [] }: { readonly current: boolean; readonly noted?: readonly string[] },
-  ): Promise<readonly Lead[]> {
-    const statement = current ? this.#statements.currentLeads : this.#statements.leads;
-    const rows = statement.all(key.registry, key.repository, JSON.stringify(noted), digest) as LeadRow[];
-    return rows.map(({ tag, digest: from, noted: on }) => ({
-      tag: tag ?? undefined,
-      from,
-      noted: on.split(' ').filter((each) => each !== '') as Digest[],
-    }));
+  async stepsUp(
+    { registry, repository }: RepositoryKey,
+    from: readonly StepFrom[],
+    { current }: { readonly current: boolean },
+  ): Promise<readonly StepUp[]> {
+    return this.#database.transaction(() => {
+      const id = this.#statements.repository.get(registry, repository) as number | undefined;
+      return from.map((each) => this.#stepUp(id ?? nowhere, each, current));
+    })();
   }
 
   async referrersOf({ registry, repository }: RepositoryKey, subject: Digest): Promise<readonly Digest[]> {
-    return this.#statements.referrersOf.all({ registry, repository, subject }) as Digest[];
+    const s = this.#statements;
+    const listed = s.listedReferrers.all(registry, repository, subject) as Digest[];
+    const own = s.ownReferrers.all(registry, repository, subject) as Digest[];
+    return [...new Set([...listed, ...own])].sort();
   }
 
   async putReferrers(key: RepositoryKey, subject: Digest, referrers: readonly Digest[]): Promise<void> {
@@ -67,5 +71,22 @@ export class SqliteLinks implements LinkRecords {
 
   async putExamined({ registry, repository }: RepositoryKey, digest: Digest, at: number): Promise<boolean> {
     return this.#statements.putExamined.run(digest, at, registry, repository).changes > 0;
+  }
+
+  #stepUp(repository: number, { digest, after }: StepFrom, current: boolean): StepUp {
+    const s = this.#statements;
+    const { tag = '', parent = '', subject = '' } = after ?? {};
+    const served = current ? s.tagsNowServedAs : s.tagsServedAs;
+    const tags = served.all(repository, digest, tag) as Tag[];
+    const parents = s.parents.all(repository, digest, parent) as Digest[];
+    const listed = s.listedSubjects.all(repository, digest, subject) as Digest[];
+    const own = after === undefined ? (s.subjects.all(digest) as Digest[]) : [];
+    const next: StepEnd = {
+      tag: tags.at(-1) ?? tag,
+      parent: parents.at(-1) ?? parent,
+      subject: listed.at(-1) ?? subject,
+    };
+    const more = [tags, parents, listed].some(({ length }) => length === longestStep);
+    return { tags, above: [...parents, ...own, ...listed], next: more ? next : undefined };
   }
 }

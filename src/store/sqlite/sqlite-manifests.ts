@@ -75,6 +75,7 @@ export class SqliteManifests implements ManifestRecords {
 
   async drop(digest: Digest): Promise<void> {
     this.#database.transaction(() => {
+      this.#statements.dropParents.run(digest);
       this.#statements.dropManifest.run(digest);
       this.#statements.dropExamined.run();
     })();
@@ -97,11 +98,16 @@ export class SqliteManifests implements ManifestRecords {
   ): void {
     const s = this.#statements;
     const repository = repositoryId(s, key);
-    s.putManifest.run(digest, mediaType, bytes, at);
+    const isNew = s.putManifest.run(digest, mediaType, at).changes > 0;
+    s.putManifestBody.run(digest, bytes);
     s.putLink.run(repository, digest, bytes.length, mediaType);
     for (const child of children) {
       s.putChild.run(digest, child.digest, child.role, child.size, child.mediaType, child.platform ?? null);
       if (child.role !== 'subject') s.putLink.run(repository, child.digest, child.size, child.mediaType);
     }
+    // Other repositories may have had a link to it before anybody knew what it names.
+    if (isNew) s.putParentsEverywhere.run(digest);
+    else s.putParentsOf.run(repository, digest);
+    s.putParentsOfChildren.run(repository, digest);
   }
 }

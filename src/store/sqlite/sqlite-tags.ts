@@ -57,8 +57,11 @@ export class SqliteTags implements TagRecords {
   }
 
   async history(key: RepositoryKey, tag: Tag | undefined): Promise<readonly TagEvent[]> {
-    const rows = this.#statements.tagHistory.all(key.registry, key.repository, tag ?? null) as TagEventRow[];
-    return rows.map((row) => ({ ...row, old: row.old ?? undefined }));
+    const { registry, repository } = key;
+    const s = this.#statements;
+    const rows =
+      tag === undefined ? s.history.all(registry, repository) : s.tagHistory.all(registry, repository, tag);
+    return (rows as TagEventRow[]).map((row) => ({ ...row, old: row.old ?? undefined }));
   }
 
   #step(key: RepositoryKey, tag: Tag, step: TagStep): ReturnType<typeof stepTag> {

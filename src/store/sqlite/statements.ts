@@ -4,40 +4,8 @@ import type { Digest } from '../../oci/digest.ts';
 /** Entries of a history that are shown: what lies further back is of no use to anyone who asks. */
 const longestHistory = 1000;
 
-/** What is one step above a digest: manifests that name it, what it refers to, and what an upstream says that it does. */
-const above = [
-  `SELECT child.parent AS above, child.digest AS below FROM child
-     JOIN link ON link.digest = child.parent AND link.repository = (SELECT id FROM here)
-     WHERE child.role <> 'subject'`,
-  `SELECT child.digest AS above, child.parent AS below FROM child WHERE child.role = 'subject'`,
-  `SELECT referrer.subject AS above, referrer.digest AS below FROM referrer
-     WHERE referrer.repository = (SELECT id FROM here)`,
-];
-
-/**
- * The ways to a digest, each from a tag's digest or from where nothing is above it. Parameters: registry, repository
- * name, the digests to be noted (JSON), digest.
- * @param served the table that says which tag names which digest, and its column of tags
- */
-function leads({ table, tag }: { table: string; tag: string }): string {
-  const served = `SELECT ${tag} AS tag, digest FROM ${table} WHERE repository = (SELECT id FROM here)`;
-  const noting = "iif(above IN note AND instr(noted, above) = 0, noted || ' ' || above, noted)";
-  const steps = above.map(
-    (step) => `SELECT above, ${noting} FROM found CROSS JOIN (${step}) ON below = found.digest`,
-  );
-  const tops = above.map((step) => `NOT EXISTS (SELECT 1 FROM (${step}) WHERE below = found.digest)`);
-  return `
-    WITH RECURSIVE
-      here(id) AS (SELECT id FROM repository WHERE registry = ? AND name = ?),
-      note(digest) AS (SELECT value FROM json_each(?)),
-      found(digest, noted) AS (SELECT ?, '' UNION ${steps.join(' UNION ')})
-    SELECT tag, digest, noted FROM found JOIN (${served}) USING (digest)
-    UNION
-    SELECT NULL, digest, noted FROM found
-      WHERE NOT EXISTS (SELECT 1 FROM (${served}) AS served WHERE served.digest = found.digest)
-        AND ${tops.join(' AND ')}
-    ORDER BY 1 NULLS LAST, 2, 3`;
-}
+/** Of each kind, what one page of a step up holds: few enough for a moment, since one that leads on is often enough. */
+export const longestStep = 32;
 
 /** What a statement that looks up one time says of each digest; those that it knows nothing of are left out. */
 export function timesOf(statement: Statement, digests: readonly Digest[]): ReadonlyMap<Digest, number> {
@@ -81,10 +49,48 @@ export function prepareStatements(database: Database) {
     ),
     tagHistory: statement(
       `SELECT tag, action, old, new, upstream, at FROM tag_event
-       WHERE ${repository} AND tag = coalesce(?, tag) ORDER BY id DESC LIMIT ${longestHistory}`,
+       WHERE ${repository} AND tag = ? ORDER BY id DESC LIMIT ${longestHistory}`,
     ),
-    leads: statement(leads({ table: 'tag_digest', tag: 'tag' })),
-    currentLeads: statement(leads({ table: 'tag', tag: 'name' })),
+    history: statement(
+      `SELECT tag, action, old, new, upstream, at FROM tag_event
+       WHERE ${repository} ORDER BY id DESC LIMIT ${longestHistory}`,
+    ),
+    tagsServedAs: statement(
+      `SELECT tag FROM tag_digest WHERE repository = ? AND digest = ? AND tag > ? ORDER BY tag LIMIT ${longestStep}`,
+    ).pluck(),
+    tagsNowServedAs: statement(
+      `SELECT name FROM tag WHERE repository = ? AND digest = ? AND name > ? ORDER BY name LIMIT ${longestStep}`,
+    ).pluck(),
+    parents: statement(
+      `SELECT parent FROM parent WHERE repository = ? AND digest = ? AND parent > ?
+       ORDER BY parent LIMIT ${longestStep}`,
+    ).pluck(),
+    subjects: statement("SELECT digest FROM child WHERE parent = ? AND role = 'subject'").pluck(),
+    listedSubjects: statement(
+      `SELECT subject FROM referrer WHERE repository = ? AND digest = ? AND subject > ?
+       ORDER BY subject LIMIT ${longestStep}`,
+    ).pluck(),
+    putParentsOf: statement(
+      `INSERT INTO parent (repository, digest, parent)
+       SELECT ?, digest, parent FROM child WHERE parent = ? AND role <> 'subject' ON CONFLICT DO NOTHING`,
+    ),
+    putParentsOfChildren: statement(
+      `INSERT INTO parent (repository, digest, parent)
+       SELECT ?, below.digest, below.parent FROM child
+       CROSS JOIN child AS below ON below.parent = child.digest AND below.role <> 'subject'
+       WHERE child.parent = ? AND child.role <> 'subject' ON CONFLICT DO NOTHING`,
+    ),
+    putParentsEverywhere: statement(
+      `INSERT INTO parent (repository, digest, parent)
+       SELECT link.repository, child.digest, child.parent FROM child
+       CROSS JOIN link ON link.digest = child.parent
+       WHERE child.parent = ? AND child.role <> 'subject' ON CONFLICT DO NOTHING`,
+    ),
+    dropParents: statement(
+      `DELETE FROM parent WHERE (repository, digest, parent) IN
+         (SELECT link.repository, child.digest, child.parent FROM child
+          CROSS JOIN link ON link.digest = child.parent WHERE child.parent = ?)`,
+    ),
     putReferrer: statement(
       'INSERT INTO referrer (repository, digest, subject) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
     ),
@@ -95,28 +101,28 @@ export function prepareStatements(database: Database) {
     ),
     dropExamined: statement('DELETE FROM examined'),
     manifest: statement(
-      `SELECT manifest.media_type AS media_type, bytes FROM manifest JOIN link USING (digest)
-       WHERE digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
+      `SELECT manifest.media_type AS media_type, bytes FROM link
+       JOIN manifest USING (digest) JOIN manifest_body USING (digest)
+       WHERE link.digest = ? AND repository = (SELECT id FROM repository WHERE registry = ? AND name = ?)`,
     ),
     putManifest: statement(
-      `INSERT INTO manifest (digest, media_type, bytes, stored_at) VALUES (?, ?, ?, ?)
-       ON CONFLICT (digest) DO NOTHING`,
+      'INSERT INTO manifest (digest, media_type, stored_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING',
+    ),
+    putManifestBody: statement(
+      'INSERT INTO manifest_body (digest, bytes) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING',
     ),
     putChild: statement(
       `INSERT INTO child (parent, digest, role, size, media_type, platform) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT DO NOTHING`,
     ),
     manifests: statement('SELECT digest FROM manifest ORDER BY digest').pluck(),
-    manifestBytes: statement('SELECT bytes FROM manifest WHERE digest = ?').pluck(),
+    manifestBytes: statement('SELECT bytes FROM manifest_body WHERE digest = ?').pluck(),
     dropManifest: statement('DELETE FROM manifest WHERE digest = ?'),
     children: statement('SELECT digest, role, size, media_type, platform FROM child WHERE parent = ?'),
-    referrersOf: statement(
-      `WITH here(id) AS (SELECT id FROM repository WHERE registry = @registry AND name = @repository)
-       SELECT digest FROM referrer WHERE subject = @subject AND repository = (SELECT id FROM here)
-       UNION
-       SELECT parent FROM child JOIN link ON link.digest = parent AND link.repository = (SELECT id FROM here)
-         WHERE child.digest = @subject AND role = 'subject'
-       ORDER BY 1`,
+    listedReferrers: statement(`SELECT digest FROM referrer WHERE ${repository} AND subject = ?`).pluck(),
+    ownReferrers: statement(
+      `SELECT child.parent FROM child CROSS JOIN link ON link.digest = child.parent AND link.${repository}
+       WHERE child.digest = ? AND child.role = 'subject'`,
     ).pluck(),
     repositories: statement('SELECT registry, name AS repository FROM repository ORDER BY registry, name'),
     manifestStoredAt: statement('SELECT stored_at FROM manifest WHERE digest = ?').pluck(),

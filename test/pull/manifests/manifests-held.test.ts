@@ -319,9 +319,8 @@ test('an upstream that names no digest on HEAD is asked for the manifest, whose 
   expect(upstream.asked).toEqual(['headManifest', 'getManifest']);
   expect(await record()).toMatchObject({ digest: old.digest, candidate: { digest: fresh.digest } });
   // It was fetched, but no tag led to it yet.
-  expect(await metadata.links.leadsTo(key, fresh.digest, { current: false })).toMatchObject([
-    { tag: undefined },
-  ]);
+  const steps = await metadata.links.stepsUp(key, [{ digest: fresh.digest }], { current: false });
+  expect(steps).toMatchObject([{ tags: [] }]);
   clock.advance(3 * day);
   expect(await pull(aged)).toBe('miss fresh');
 });

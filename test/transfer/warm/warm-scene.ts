@@ -45,7 +45,7 @@ export async function warmScene(options: Options = {}) {
   const rules = new PolicyRules({ default: 'allow', rules: options.rules ?? [] });
   const admission = new Admission({ rules, metadata, lock: nothingLocked }, { digests: 'provenance' });
   const facts = pullFacts();
-  facts.on('provenance-changed', ({ key }) => admission.changed(key));
+  facts.on('provenance-changed', ({ key, ...change }) => admission.changed(key, change));
   const store = new ManifestStore({ metadata, facts });
   const random = () => 0.999;
   const { log } = base.log;
