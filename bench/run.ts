@@ -12,6 +12,7 @@ import { type Outcome, toReport, toTable } from './harness/report.ts';
 import { Sandbox } from './harness/sandbox.ts';
 import { hotBlob } from './hot-blob.ts';
 import { hotManifest } from './hot-manifest.ts';
+import { indexAtSize } from './index-at-size.ts';
 import { memory } from './memory.ts';
 import { upstreams } from './upstreams.ts';
 import { warm } from './warm.ts';
@@ -27,6 +28,7 @@ const benchmarks: readonly Benchmark[] = [
   upstreams,
   warm,
   bundle,
+  indexAtSize,
 ];
 
 const usage = `usage: node bench/run.ts [name…] [--short] [--peers-only] [--write-docs]
@@ -37,6 +39,7 @@ names: ${benchmarks.map(({ name }) => name).join(' ')} (default: all)
 Tables go to stderr, one JSON array to stdout. Exit 1: a wrong byte, a blob fetched twice, or an error.
 A missed target is only reported: timing never decides.
 BENCH_DIR: where to work (default: the temporary directory; needs about 12 GB for a full run).
+BENCH_INDEX_BEFORE: another checkout, whose code is asked about the same index first.
 BENCH_ENTRY: the server's entry (default: src/main.ts).
 BENCH_NODE_ARGS: options for entrepot's Node, such as --cpu-prof --cpu-prof-dir=/tmp/profiles.`;
 
