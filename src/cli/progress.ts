@@ -1,7 +1,7 @@
 import { formatSize } from '../lib/units.ts';
 
 /** A terminal, or what is not one. */
-export type ProgressOutput = {
+type ProgressOutput = {
   readonly isTTY?: boolean;
   readonly columns?: number;
   readonly rows?: number;

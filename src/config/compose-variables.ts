@@ -1,5 +1,5 @@
 /** A text with its variables put in, or why that cannot be. */
-export type Substituted =
+type Substituted =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'unset'; readonly why: string };
 

@@ -102,10 +102,10 @@ export type PolicyConfig = {
 };
 
 /** What a grant may permit. */
-export type ActionConfig = 'pull' | 'push' | 'delete' | 'admin';
+type ActionConfig = 'pull' | 'push' | 'delete' | 'admin';
 
 /** Some actions on some images; neither list is empty. */
-export type GrantConfig = {
+type GrantConfig = {
   /** Globs over `registry/repository`. */
   readonly images: readonly string[];
   readonly actions: readonly ActionConfig[];

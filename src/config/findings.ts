@@ -4,7 +4,7 @@ import { knownKeys } from './schema/json-schema.ts';
 import { configSchema, type ParsedConfig } from './schema/root-schema.ts';
 
 /** What the schema makes of a document: `parsed` is absent when there are findings. */
-export type SchemaResult = { readonly parsed?: ParsedConfig; readonly findings: readonly Finding[] };
+type SchemaResult = { readonly parsed?: ParsedConfig; readonly findings: readonly Finding[] };
 
 /** Runs the schema over a document; findings are in plain words, quote no value, and suggest near keys. */
 export function applySchema(document: unknown): SchemaResult {
@@ -14,7 +14,7 @@ export function applySchema(document: unknown): SchemaResult {
 }
 
 /** The known key that `key` was probably meant to be; `undefined` when none is near. */
-export function nearestKey(key: string, known: readonly string[]): string | undefined {
+function nearestKey(key: string, known: readonly string[]): string | undefined {
   const wanted = key.toLowerCase();
   const ranked = known
     .map((candidate) => ({ candidate, distance: editDistance(wanted, candidate.toLowerCase()) }))

@@ -12,7 +12,7 @@ import { substituteVariables } from './compose-variables.ts';
 import { ConfigError, type ConfigProblem } from './problems.ts';
 
 /** An image that a text names, as it is written there, and the first line (from 1) that does. */
-export type ListedImage = { readonly name: string; readonly line: number };
+type ListedImage = { readonly name: string; readonly line: number };
 
 /** More nodes than any file that people write has: aliases can make a small file name a great many. */
 const mostNodes = 200_000;

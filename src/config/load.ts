@@ -40,7 +40,7 @@ export type LoadOptions = {
 };
 
 /** A message that completes "this rule ...", or `undefined` for a rule that can be used. */
-export type RuleFault = (rule: PolicyRuleConfig) => string | undefined;
+type RuleFault = (rule: PolicyRuleConfig) => string | undefined;
 
 /**
  * Loads the configuration: YAML, then `${...}`, then the schema, then checks across keys and of the files that it

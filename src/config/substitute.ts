@@ -7,10 +7,10 @@ import { type ConfigPath, errorCode, type Finding } from './problems.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where values come from; `folder` is what relative file paths are relative to. */
-export type SubstitutionSources = { readonly env: Environment; readonly folder: string };
+type SubstitutionSources = { readonly env: Environment; readonly folder: string };
 
 /** A tree of the same shape with its strings filled in. A string with a problem is left as it was written. */
-export type Substituted = { readonly value: unknown; readonly findings: readonly Finding[] };
+type Substituted = { readonly value: unknown; readonly findings: readonly Finding[] };
 
 const placeholder = /\$\$\{|\$\{([^}]*)\}|\$\{/g;
 const variable = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s;
@@ -29,11 +29,6 @@ export function substitute(input: unknown, sources: SubstitutionSources): Substi
     return messages.length === 0 ? filled : text;
   });
   return { value, findings };
-}
-
-/** Writes `text` so that `substitute` gives it back unchanged. */
-export function escapeSubstitution(text: string): string {
-  return text.replaceAll('${', '$$${');
 }
 
 function fillTree(

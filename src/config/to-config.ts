@@ -16,7 +16,7 @@ import { pathText } from './problems.ts';
 import type { ParsedConfig } from './schema/root-schema.ts';
 
 /** A checked document and what else a configuration is made of; `folder` is where relative paths begin. */
-export type Settings = {
+type Settings = {
   readonly parsed: ParsedConfig;
   readonly files: NamedFiles;
   readonly folder: string;

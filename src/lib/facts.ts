@@ -5,7 +5,7 @@ export type Fact = { readonly kind: string };
 export type Tell<F extends Fact> = { tell(fact: F): void };
 
 /** Ends a subscription; idempotent. */
-export type Unsubscribe = () => void;
+type Unsubscribe = () => void;
 
 /**
  * Tells what has become known to whoever wants to know it. Who tells a fact knows nobody who listens. Listeners are

@@ -1,7 +1,7 @@
 import { abandonOnAbort, TimeoutError } from './abort.ts';
 
 /** How a caller came by a shared result. */
-export type Joined<T> = { readonly value: T; readonly joined: boolean };
+type Joined<T> = { readonly value: T; readonly joined: boolean };
 
 /**
  * Shares work under way: callers of one key while it runs get the same result. The work belongs to none of

@@ -15,7 +15,7 @@ export type Log = {
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
 /** A logger and the way to write out what it still buffers (called at exit). */
-export type LogSink = { log: Log; flush(): void };
+type LogSink = { log: Log; flush(): void };
 
 /**
  * Opens the process's logger on standard output.

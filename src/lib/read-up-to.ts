@@ -1,5 +1,5 @@
 /** The beginning of a body. */
-export type Beginning = {
+type Beginning = {
   /** No more than was wanted. */
   readonly bytes: Buffer;
   /** Whether that is all of the body. */

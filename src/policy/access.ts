@@ -19,7 +19,7 @@ export type Identity =
  * What access comes to. `outside-token`: the user may, but the token was issued for something else, so that another
  * token would do.
  */
-export type AccessVerdict = 'allowed' | 'outside-token' | 'refused';
+type AccessVerdict = 'allowed' | 'outside-token' | 'refused';
 
 /** Nobody in particular. */
 export const anonymous: Identity = { kind: 'anonymous' };

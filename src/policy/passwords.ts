@@ -10,7 +10,7 @@ import type { HtpasswdFile } from './htpasswd.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 
 /** What a name and a password come to. `limited`: the client failed too often to be heard now. */
-export type PasswordVerdict =
+type PasswordVerdict =
   | { readonly kind: 'right' }
   | { readonly kind: 'wrong' }
   | { readonly kind: 'limited' /** Whole seconds. */; readonly retryAfter: number };

@@ -26,7 +26,7 @@ export type PolicyDenial = {
 export type PolicyDecision = PolicyAllowance | PolicyDenial;
 
 /** What the decision is depends on the digest that the tag leads to, which is not known yet. */
-export type Undecided = { readonly kind: 'undecided' };
+type Undecided = { readonly kind: 'undecided' };
 
 /** The lockfile, as the rules need it. */
 export type LockedImages = {

@@ -7,7 +7,7 @@ import type { Action, Identity, TokenAccess } from './access.ts';
 export const tokenService = 'entrepot';
 
 /** Seconds for which a token is good. */
-export const tokenLifetime = 300;
+const tokenLifetime = 300;
 
 const algorithm = 'HS256';
 
@@ -18,7 +18,7 @@ const longestToken = 8192;
 const mostVerified = 2_000;
 
 /** A token's holder: `bearer`, as {@link Tokens.verify} finds it. */
-export type Bearer = Extract<Identity, { kind: 'bearer' }>;
+type Bearer = Extract<Identity, { kind: 'bearer' }>;
 
 /** Short-lived signed tokens (distribution's "Token Authentication Specification"), valid here only. */
 export class Tokens {

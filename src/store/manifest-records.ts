@@ -12,7 +12,7 @@ export type StoredManifest = {
 };
 
 /** What a digest is to the manifest that names it. */
-export type LinkRole = 'manifest' | 'config' | 'layer' | 'subject' | 'blob';
+export type LinkRole = 'manifest' | 'config' | 'layer' | 'subject';
 
 /** One child that a manifest names; its repository may read it from then on. */
 export type ChildLink = {

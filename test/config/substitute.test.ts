@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { escapeSubstitution, substitute } from '../../src/config/substitute.ts';
+import { substitute } from '../../src/config/substitute.ts';
 import { folderWith } from './complaints.ts';
 
 const nowhere = { env: {}, folder: '/nowhere' };
@@ -117,9 +117,10 @@ describe('the syntax', () => {
       fc.string(),
       pieces.map((parts) => parts.join('')),
     );
+    const escaped = (text: string) => text.replaceAll('${', '$$${');
     fc.assert(
       fc.property(texts, (text) => {
-        expect(fill(escapeSubstitution(text), { A: 'never' })).toBe(text);
+        expect(fill(escaped(text), { A: 'never' })).toBe(text);
       }),
     );
   });

@@ -15,7 +15,7 @@ export type AdminRequest = {
 };
 
 /** The head and body of an answer; reading ends with an error when the answer breaks off. */
-export type AdminAnswer = { readonly ok: boolean; readonly body: AsyncIterable<Uint8Array> };
+type AdminAnswer = { readonly ok: boolean; readonly body: AsyncIterable<Uint8Array> };
 
 /** A way to the admin API. */
 export type AdminTransport = {

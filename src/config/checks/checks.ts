@@ -6,7 +6,7 @@ import { accessFindings } from './access-checks.ts';
 import { syncFindings } from './sync-checks.ts';
 
 /** One upstream of a document that no schema has looked at yet, and where it stands. */
-export type RawUpstream = { readonly path: ConfigPath; readonly upstream: Readonly<Record<string, unknown>> };
+type RawUpstream = { readonly path: ConfigPath; readonly upstream: Readonly<Record<string, unknown>> };
 
 /**
  * What no single key can tell: names, aliases and combinations. It looks at the raw document, not at the schema's

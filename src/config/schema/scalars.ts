@@ -8,7 +8,7 @@ export type Reading<T> =
   | { readonly kind: 'refused'; readonly message: string };
 
 /** The address a server listens on; `host` is without brackets. */
-export type ListenAddress = { readonly host: string; readonly port: number };
+type ListenAddress = { readonly host: string; readonly port: number };
 
 /** What schema metadata says beyond JSON Schema's own words: `title` is the type's name in the documentation. */
 type Annotation = { title: string; description: string; pattern?: string };
@@ -100,7 +100,7 @@ export function oneOrMoreSchema<T>(read: (text: string) => Reading<T>, what: str
 }
 
 /** Reads `host:port`, the host an IPv4 address, a name, or an IPv6 address in brackets. */
-export function readListen(text: string): Reading<ListenAddress> {
+function readListen(text: string): Reading<ListenAddress> {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
   const [, bracketed, plain, portText] = match ?? [];
   const host = bracketed ?? plain;
@@ -114,7 +114,7 @@ export function readListen(text: string): Reading<ListenAddress> {
  * Reads an upstream's URL. Refused: another scheme than http and https, credentials, a query or fragment, `/v2`
  * (added by the client of the distribution-spec), and a path that could not begin a repository name.
  */
-export function readUpstreamUrl(text: string): Reading<string> {
+function readUpstreamUrl(text: string): Reading<string> {
   const match = /^https?:\/\/([^/\\\s?#]+)([^\s?#\\]*)([?#].*)?$/.exec(text);
   const url = match && URL.parse(text);
   if (!match || !url) return refused('must be a URL such as https://registry.example.com');

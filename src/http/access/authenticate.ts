@@ -5,7 +5,7 @@ import type { Passwords } from '../../policy/passwords.ts';
 import type { Tokens } from '../../policy/tokens.ts';
 
 /** What an `Authorization` header holds (RFC 7617 and RFC 6750); nothing of it is ever logged. */
-export type Credentials =
+type Credentials =
   | { readonly kind: 'none' }
   | { readonly kind: 'basic'; readonly name: string; readonly password: string }
   | { readonly kind: 'bearer'; readonly token: string }
@@ -25,7 +25,7 @@ export type Identified =
  * Reads an `Authorization` header. Basic with an empty name and an empty password counts as none: podman sends
  * that (`Basic Og==`) when it has no login.
  */
-export function parseAuthorization(header: string | undefined): Credentials {
+function parseAuthorization(header: string | undefined): Credentials {
   if (header === undefined) return { kind: 'none' };
   const [, scheme = '', value = ''] = /^([A-Za-z]+) +([A-Za-z0-9._~+/-]+=*)[ \t]*$/.exec(header) ?? [];
   switch (scheme.toLowerCase()) {

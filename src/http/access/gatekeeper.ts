@@ -12,7 +12,7 @@ import { type Authenticator, clientOf, type Identified } from './authenticate.ts
 import { type LoginChallenge, setChallenge } from './login-challenge.ts';
 
 /** The part of a route that says which image it is about. */
-export type AddressedRoute = { readonly address: Address; readonly reference?: Reference };
+type AddressedRoute = { readonly address: Address; readonly reference?: Reference };
 
 type Caller = Pick<Exchange, 'incoming' | 'outgoing' | 'facts'>;
 

@@ -14,7 +14,7 @@ const scopeActions = {
 } as const satisfies Record<Action, string | undefined>;
 
 /** The `Host` header when it has the form `host[:port]`, so that it may stand in an answer. */
-export function hostOf(incoming: IncomingMessage): string | undefined {
+function hostOf(incoming: IncomingMessage): string | undefined {
   const { host: value } = incoming.headers;
   return value !== undefined && value.length <= 255 && host.test(value) ? value : undefined;
 }

@@ -23,16 +23,16 @@ export type AdminOptions = NameOptions & {
  * A request that was read: which images it is about (none: the server as a whole), and how it is done. What `stream`
  * gives is sent line by line.
  */
-export type AdminTask = { readonly images: readonly RepositoryKey[] } & (
+type AdminTask = { readonly images: readonly RepositoryKey[] } & (
   | { readonly run: () => Promise<object> }
   | { readonly stream: () => AsyncIterable<object> }
 );
 
 /** Reads a request, without doing anything yet. */
-export type AdminReader = (c: Context, signal: AbortSignal) => Promise<AdminTask> | AdminTask;
+type AdminReader = (c: Context, signal: AbortSignal) => Promise<AdminTask> | AdminTask;
 
 /** Where admin routes are added. */
-export type AdminRouter = {
+type AdminRouter = {
   readonly app: Hono;
   /** Adds a route below `/api/v1`: what it is asked for is read, then permitted for each image it is about, then done. */
   route(method: 'GET' | 'POST' | 'DELETE', path: string, read: AdminReader): void;

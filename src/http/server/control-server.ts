@@ -6,7 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import { drain, releaseWhenClosing } from './drain.ts';
 
 /** The file of the control socket; `SocketFile` of the store is one. */
-export type ControlFile = {
+type ControlFile = {
   readonly path: string;
   /** Runs `bind`, which creates the socket before it returns, such that only this user may connect. */
   create(bind: () => void): void;

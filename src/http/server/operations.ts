@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { statuses } from '../respond.ts';
 
 /** What the operations routes show. */
-export type Operations = {
+type Operations = {
   /** Why the server should get no new requests; `undefined` when it should. */
   notReady(): string | undefined;
   metrics(): Promise<{ text: string; contentType: string }>;

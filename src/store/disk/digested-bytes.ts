@@ -16,7 +16,7 @@ export class DigestThreadError extends Error {
 }
 
 /** What a series needs of the thread. */
-export type DigestLine = {
+type DigestLine = {
   send(command: DigestCommand, transferred?: readonly ArrayBuffer[]): void;
   /** A buffer that no series uses. */
   borrow(): Buffer;

@@ -10,7 +10,7 @@ const piece = 256 * 1024;
 let shared: Buffer | undefined;
 
 /** Bytes of the file, as they have just been written. */
-export type Written = { readonly position: number; readonly bytes: Buffer };
+type Written = { readonly position: number; readonly bytes: Buffer };
 
 /** Hashes a file from its front on, as far as that is whole. */
 export type FrontHash = {

@@ -23,7 +23,7 @@ const mapEvery = 4 * 1024 * 1024;
 const mapShare = 1 / 8;
 
 /** What a file is written for. */
-export type IngestOptions = {
+type IngestOptions = {
   readonly algorithm: DigestAlgorithm;
   /** Bytes: a map that goes beyond them cannot be of this blob, and is dropped. */
   readonly limit: number;

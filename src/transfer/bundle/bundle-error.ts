@@ -1,5 +1,5 @@
 /** What can be wrong with an archive that is read, or with the place that it is to be stored in. */
-export type BundleErrorCode =
+type BundleErrorCode =
   /** It ends too early. */
   | 'BUNDLE_TRUNCATED'
   /** Some byte of it is not what it was. */

@@ -32,7 +32,7 @@ export function verifyKeyText(key: KeyObject): string {
 }
 
 /** The bytes of `entrepot/contents.sig`: an ed25519 signature over `entrepot/contents.json`, and the public key. */
-export function signatureFile(contents: Buffer, key: KeyObject): Buffer {
+function signatureFile(contents: Buffer, key: KeyObject): Buffer {
   const publicKey = verifyKeyText(createPublicKey(key));
   return encodeSignature(publicKey, sign(null, contents, key).toString('base64'));
 }
@@ -62,7 +62,7 @@ export function checkSignature(contents: Buffer, file: Buffer, trusted: KeyObjec
 }
 
 /** How a key is told from another: the sha256 of its SubjectPublicKeyInfo. */
-export function fingerprint(key: KeyObject): string {
+function fingerprint(key: KeyObject): string {
   return `SHA256:${createHash('sha256')
     .update(Buffer.from(verifyKeyText(key), 'base64'))
     .digest('base64url')}`;

@@ -22,7 +22,7 @@ export type ImagePart = {
 };
 
 /** Where a walk looks things up. */
-export type WalkSource = {
+type WalkSource = {
   manifest(digest: Digest): Promise<StoredManifest | undefined>;
   /** Whether a blob is stored whole. */
   isStored(blob: Digest): Promise<boolean>;

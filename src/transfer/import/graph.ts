@@ -8,7 +8,7 @@ import { BundleError } from '../bundle/bundle-error.ts';
 import type { Nameless, Root } from './roots.ts';
 
 /** Where a graph looks things up. */
-export type GraphSource = {
+type GraphSource = {
   /** The bytes of a manifest that the archive brings, or leaves out as known to be here; `undefined` for others. */
   manifest(digest: Digest): Promise<Buffer | undefined>;
   /**

@@ -10,7 +10,7 @@ import type { StagedContent } from './member.ts';
 import type { Root, SavedImage } from './roots.ts';
 
 /** An image that `docker save` wrote, with the manifest that was made for it. */
-export type RemadeImage = {
+type RemadeImage = {
   readonly roots: readonly Root[];
   readonly manifest: Buffer;
   /** Its config and layers, to be stored. */

@@ -13,7 +13,7 @@ import { basicHeader, requestToken } from './token-request.ts';
 export type AuthAnswer = { readonly kind: 'header'; readonly value: string | undefined } | UpstreamRefusal;
 
 /** What the authentication of one upstream is made from. */
-export type AuthOptions = {
+type AuthOptions = {
   readonly name: string;
   readonly url: URL;
   readonly credentials?: CredentialSource | undefined;

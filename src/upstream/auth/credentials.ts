@@ -70,7 +70,7 @@ type Held =
   | { readonly kind: 'failed'; readonly error: CredentialError; readonly until: number };
 
 /** Credentials that are fetched once, and again when they were refused. */
-export class FetchedCredentials implements CredentialSource {
+class FetchedCredentials implements CredentialSource {
   readonly #clock: Clock;
   readonly #fetch: (signal: AbortSignal) => Promise<Credential | undefined>;
   readonly #looks = new Flights<Credential | undefined>();

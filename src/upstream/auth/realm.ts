@@ -3,7 +3,7 @@ import { trustedOrigin } from '../egress/egress.ts';
 import { isAddress, isLoopbackHost, isPrivateHost } from '../egress/hosts.ts';
 
 /** Whether a token may be asked for at a realm; `reason` is a clause for an error message. */
-export type RealmVerdict =
+type RealmVerdict =
   | { readonly kind: 'allowed'; readonly url: URL }
   | { readonly kind: 'refused'; readonly reason: string };
 

@@ -17,7 +17,7 @@ export class EgressError extends Error {
 }
 
 /** Where a connection is to go; `host` without the brackets of an IPv6 address. */
-export type Destination = { readonly host: string; readonly port: number; readonly tls: boolean };
+type Destination = { readonly host: string; readonly port: number; readonly tls: boolean };
 
 /**
  * Decides on every connection that is opened on behalf of one upstream: to itself, to where it redirects, to the

@@ -26,8 +26,6 @@ export type BreakerOptions = {
 /** What a breaker remembers. */
 export type BreakerSnapshot = {
   readonly state: BreakerState;
-  /** Milliseconds since the Unix epoch; only while open. */
-  readonly until?: number;
   readonly failures: number;
   readonly openings: number;
 };
@@ -118,10 +116,7 @@ export class Breaker {
 
   /** What {@link Breaker.restore} takes. */
   snapshot(): BreakerSnapshot {
-    const { state } = this;
-    const counts = { failures: this.#failures, openings: this.#openings };
-    if (state !== 'open' || this.#pause === undefined) return { state, ...counts };
-    return { state, until: this.#pause.since + this.#pause.ms, ...counts };
+    return { state: this.state, failures: this.#failures, openings: this.#openings };
   }
 
   /** Takes up a breaker where it was left; one that was open may be tried at once. */

@@ -21,12 +21,12 @@ export type Bar = {
 };
 
 /** Leave to send a request, or the reason why not. `release` as with {@link BreakerPass}. */
-export type Admission =
+type Admission =
   | (BreakerPass & { readonly kind: 'yes' | 'probe' })
   | (BreakerPass & { readonly kind: 'no'; readonly reason: string });
 
 /** The state of an upstream, for metrics and logs. */
-export type HealthDescription = {
+type HealthDescription = {
   readonly state: BreakerState;
   readonly firstByteMs: number | undefined;
   readonly bytesPerSecond: number | undefined;

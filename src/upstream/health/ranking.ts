@@ -3,7 +3,7 @@ import { UpstreamError, type UpstreamRefusal } from '../result.ts';
 import type { Bar, UpstreamHealth } from './health.ts';
 
 /** What is ranked: an `UpstreamClient`, or anything that knows these of itself. */
-export type Candidate = {
+type Candidate = {
   readonly name: string;
   readonly tags: boolean;
   readonly health: UpstreamHealth;
@@ -23,7 +23,7 @@ export type Ranked<T extends Candidate> = {
 };
 
 /** What is assumed of an upstream that nothing is known of. */
-export type Priors = { readonly firstByteMs: number; readonly bytesPerSecond: number };
+type Priors = { readonly firstByteMs: number; readonly bytesPerSecond: number };
 
 /** The share of choices in which one that is little known or long unused is put first. */
 const exploredShare = 1 / 20;

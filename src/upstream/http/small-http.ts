@@ -28,7 +28,7 @@ export type SmallAnswer = {
 };
 
 /** Times in milliseconds. */
-export type SmallHttpOptions = {
+type SmallHttpOptions = {
   /** PEM certificates that are trusted besides the default roots. */
   readonly ca?: string;
   /** Where connections may lead. */

@@ -5,7 +5,7 @@ import type { WireResponseHead } from './messages.ts';
 export const rangeless = 'it ignores Range';
 
 /** Whether a response carries the bytes that were asked for, and how many to drop before the first of them. */
-export type BodyVerdict =
+type BodyVerdict =
   | { readonly kind: 'accept'; readonly skip: number; readonly total: number | undefined }
   | { readonly kind: 'refuse'; readonly reason: string };
 

@@ -1,7 +1,7 @@
 import { type Framing, MalformedError } from './head.ts';
 
 /** What one step took from the bytes at hand: `data` is a piece of that memory; `consumed` counts framing too. */
-export type BodyStep = { data: Buffer; consumed: number };
+type BodyStep = { data: Buffer; consumed: number };
 
 /** Cuts a body out of the bytes of a connection. */
 export type BodyDecoder = {

@@ -7,7 +7,7 @@ import { type ExchangeLimits, WireExchange } from './round-trip.ts';
 const bufferSize = { first: 256 * 1024, most: 1024 * 1024 };
 
 /** The outcome of an exchange; `untouched` when the connection died before one byte of an answer. */
-export type ExchangeOutcome = { result: WireResult; untouched: boolean };
+type ExchangeOutcome = { result: WireResult; untouched: boolean };
 
 /** One socket and the exchange that runs on it; at most one at a time. */
 export class WireConnection {

@@ -12,7 +12,7 @@ export class MalformedError extends Error {
 }
 
 /** A final response head, how its body is framed, and whether the connection outlives it. */
-export type ParsedHead = { head: WireResponseHead; framing: Framing; keepAlive: boolean; consumed: number };
+type ParsedHead = { head: WireResponseHead; framing: Framing; keepAlive: boolean; consumed: number };
 
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;

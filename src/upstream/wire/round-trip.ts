@@ -14,12 +14,12 @@ const maxCollected = 64 * 1024;
 export type ExchangeLimits = { readonly headersTimeout: number; readonly stallTimeout: number };
 
 /** How an exchange settled. */
-export type ExchangeSettled =
+type ExchangeSettled =
   | { kind: 'answered'; result: WireResult; untouched: boolean; keepAlive: boolean }
   | { kind: 'thrown'; error: unknown };
 
 /** What an exchange works with. */
-export type ExchangeParts = { inbox: Inbox; socket: Socket; sink: BodySink; limits: ExchangeLimits };
+type ExchangeParts = { inbox: Inbox; socket: Socket; sink: BodySink; limits: ExchangeLimits };
 
 /** One request's response, from the first byte to the last. */
 export class WireExchange {

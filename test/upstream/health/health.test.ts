@@ -204,7 +204,7 @@ describe('a snapshot', () => {
         const later = again();
         later.restore(must(parseHealthSnapshot(JSON.parse(JSON.stringify(before)))));
         const after = later.snapshot();
-        const { until: _until, ...breaker } = before.breaker;
+        const { breaker } = before;
         const state = breaker.state === 'closed' ? 'closed' : 'half-open';
         expect(after).toEqual({ ...before, breaker: { ...breaker, state } });
         expect({ ...later.describe(), state }).toEqual({ ...health.describe(), state });
