@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { fileContent } from '../lib/file-content.ts';
 import { BundleError } from '../transfer/bundle/bundle-error.ts';
 import { decompressed } from '../transfer/bundle/codec.ts';
 import {
@@ -14,7 +15,6 @@ import {
   partName,
   splitPartName,
 } from '../transfer/bundle/parts.ts';
-import { fileContent } from './file-content.ts';
 import { layoutArchive } from './layout-archive.ts';
 
 /** One archive that is to be imported, wherever it comes from. */

@@ -1,8 +1,8 @@
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { fileContent } from '../lib/file-content.ts';
 import { BundleError } from '../transfer/bundle/bundle-error.ts';
 import { tarEnd, tarHead, tarPadding } from '../transfer/bundle/tar-write.ts';
-import { fileContent } from './file-content.ts';
 
 /** What an image layout has beside its blobs, in the order in which an import wants to see it. */
 const files = [

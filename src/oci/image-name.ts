@@ -35,8 +35,7 @@ export function parseImageName(
   const registry = prefixed ? withoutIndex(first) : defaultRegistry;
   if (!isRegistryHost(registry)) return undefined;
   const path = prefixed ? name.slice(slash + 1) : name;
-  const official = registry === 'docker.io' && !path.includes('/');
-  const repository = parseRepositoryName(official ? `library/${path}` : path);
+  const repository = parseRepositoryName(withLibrary(registry, path));
   if (repository === undefined) return undefined;
   return {
     registry,
@@ -63,7 +62,13 @@ function splitReference(text: string): {
   };
 }
 
-function looksLikeHost(component: string): boolean {
+/** Docker Hub's rule: a name of one component stands for an official image. */
+export function withLibrary(registry: string, name: string): string {
+  return registry === 'docker.io' && !name.includes('/') ? `library/${name}` : name;
+}
+
+/** Docker's own test for whether the first component of a name is a host. */
+export function looksLikeHost(component: string): boolean {
   return component === 'localhost' || component.includes('.') || component.includes(':');
 }
 

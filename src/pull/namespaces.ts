@@ -1,4 +1,5 @@
 import { OciError } from '../oci/errors.ts';
+import { looksLikeHost, withLibrary } from '../oci/image-name.ts';
 import { isRegistryHost, parseRepositoryName } from '../oci/reference.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';
 import type { Address } from '../oci/route.ts';
@@ -98,16 +99,6 @@ function within(registry: Registry, name: string): string {
 /** Whether every upstream is the registry itself. */
 function isDirect(registry: Registry): boolean {
   return upstreamsOf(registry).every(({ origin }) => new URL(origin).host === ownHost(registry));
-}
-
-/** Docker Hub's rule: a name of one component stands for an official image. */
-function withLibrary(registry: string, name: string): string {
-  return registry === 'docker.io' && !name.includes('/') ? `library/${name}` : name;
-}
-
-/** Docker's own test for whether the first component of a reference is a host. */
-function looksLikeHost(component: string): boolean {
-  return component === 'localhost' || component.includes('.') || component.includes(':');
 }
 
 function unknownRegistry(name: string): OciError {

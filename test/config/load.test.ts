@@ -52,19 +52,7 @@ describe('without a file', () => {
       outboundProxy: { noProxy: [] },
     });
     expect(registries['docker.io']).toEqual({
-      upstreams: [
-        {
-          url: 'https://registry-1.docker.io',
-          tags: true,
-          insecure: false,
-          connectTimeout: 5000,
-          headersTimeout: 30_000,
-          stallTimeout: 30_000,
-          minSpeed: 16_384,
-          maxConnections: 4,
-          trustedRealms: [],
-        },
-      ],
+      upstreams: [{ url: 'https://registry-1.docker.io', ...plainUpstream }],
       hosts: [],
       tagTtl: 300_000,
       negativeTtl: 30_000,

@@ -3,25 +3,14 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import type { RepositoryKey } from '../../src/oci/repository-key.ts';
 import { waysTo } from '../../src/pull/ways.ts';
-import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
 import { SqliteMetadata } from '../../src/store/sqlite/sqlite-metadata.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
 import { manifest } from '../helpers/stored.ts';
-import { app, child, layer, namesake, other, v1, v2 } from '../store/contract-content.ts';
+import { app, child, layer, namesake, other, put, v1, v2 } from '../store/contract-content.ts';
 
 const [first, second, third] = [manifest('1'), manifest('2'), manifest('3')];
-
-function put(
-  metadata: Metadata,
-  stored: StoredManifest,
-  { tag, at = 1, children = [], key = app }: PutOptions = {},
-): ReturnType<Metadata['manifests']['put']> {
-  return metadata.manifests.put(key, stored, children, { tag, upstream: 'up', at });
-}
-
-type PutOptions = { tag?: Tag; at?: number; children?: readonly ChildLink[]; key?: RepositoryKey };
 
 /** The ways to a digest as `tag from digest`, noted digests behind; those from a tag must come first. */
 async function ways(

@@ -1,5 +1,8 @@
 import type { Digest } from '../../src/oci/digest.ts';
-import type { ChildLink, LinkRole } from '../../src/store/manifest-records.ts';
+import type { Tag } from '../../src/oci/reference.ts';
+import type { RepositoryKey } from '../../src/oci/repository-key.ts';
+import type { ChildLink, LinkRole, StoredManifest } from '../../src/store/manifest-records.ts';
+import type { Metadata } from '../../src/store/metadata.ts';
 import { makeBlob } from '../helpers/image.ts';
 import { mustKey, mustTag } from '../helpers/stored.ts';
 
@@ -20,3 +23,20 @@ export function child(digest: Digest, role: LinkRole = 'layer'): ChildLink {
 
 /** What led to a manifest that was asked for by digest. */
 export const found = { tag: undefined, upstream: 'u', at: 5 };
+
+/** What a test stores a manifest as: in {@link app}, of no tag and without children, unless it says otherwise. */
+export type PutOptions = {
+  tag?: Tag;
+  at?: number;
+  children?: readonly ChildLink[];
+  key?: RepositoryKey;
+};
+
+/** Stores a manifest that an upstream sent. */
+export function put(
+  metadata: Metadata,
+  stored: StoredManifest,
+  { tag, at = 1, children = [], key = app }: PutOptions = {},
+): ReturnType<Metadata['manifests']['put']> {
+  return metadata.manifests.put(key, stored, children, { tag, upstream: 'up', at });
+}

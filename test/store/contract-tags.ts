@@ -1,24 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
-import type { Tag } from '../../src/oci/reference.ts';
-import type { RepositoryKey } from '../../src/oci/repository-key.ts';
-import type { ChildLink, StoredManifest } from '../../src/store/manifest-records.ts';
+import type { StoredManifest } from '../../src/store/manifest-records.ts';
 import type { Metadata } from '../../src/store/metadata.ts';
 import type { TagRecords } from '../../src/store/tag-records.ts';
 import { manifest, mustKey, mustTag } from '../helpers/stored.ts';
-import { app, layer, namesake, other, v1, v2 } from './contract-content.ts';
+import { app, layer, namesake, other, put, v1, v2 } from './contract-content.ts';
 
 const [first, second, third] = [manifest('1'), manifest('2'), manifest('3')];
-
-function put(
-  metadata: Metadata,
-  stored: StoredManifest,
-  { tag, at = 1, children = [], key = app }: PutOptions = {},
-): ReturnType<Metadata['manifests']['put']> {
-  return metadata.manifests.put(key, stored, children, { tag, upstream: 'up', at });
-}
-
-type PutOptions = { tag?: Tag; at?: number; children?: readonly ChildLink[]; key?: RepositoryKey };
 
 /**
  * What every {@link TagRecords} promises: what tags are served as, and what becomes of them.

@@ -2,7 +2,6 @@ import type { Context, Hono } from 'hono';
 import { eventStream } from '../../lib/event-stream.ts';
 import type { Log } from '../../lib/log.ts';
 import { OciError } from '../../oci/errors.ts';
-import { isPlatformText } from '../../oci/platform.ts';
 import { BundleError } from '../../transfer/bundle/bundle-error.ts';
 import { parseReceipt } from '../../transfer/bundle/receipt.ts';
 import { readVerifyKey } from '../../transfer/bundle/signature.ts';
@@ -16,7 +15,7 @@ import type { Images } from '../../transfer/images/images.ts';
 import type { ImportEvent } from '../../transfer/import/import-events.ts';
 import type { Importer } from '../../transfer/import/importer.ts';
 import { statuses } from '../respond.ts';
-import { imageOf, invalid, objectOf, stringsOf } from './input.ts';
+import { imageOf, invalid, objectOf, platformsOf, stringsOf, textsOf } from './input.ts';
 import { type AdminOptions, adminRouter, jsonBody, permit } from './router.ts';
 
 /** What the routes work with. */
@@ -26,9 +25,6 @@ type BundleDeps = {
   readonly importer: Importer;
   readonly log: Log;
 };
-
-/** Images that one request may name. */
-const mostImages = 10_000;
 
 /** Bytes of an export request: the receipt of a site of a million blobs. */
 const largestRequest = 128 * 1024 * 1024;
@@ -153,24 +149,12 @@ function exportRequest(value: unknown, images: Images, options: AdminOptions): E
   if (since !== undefined && receipt === undefined) {
     throw invalid('since is no receipt that an import has written, or it was changed');
   }
-  const platforms = textsOf('platforms', body['platforms'] ?? []);
-  const wrong = platforms.find((text) => !isPlatformText(text));
-  if (wrong !== undefined) {
-    throw invalid(`${JSON.stringify(wrong.slice(0, 120))} is no platform: write it as linux/amd64`);
-  }
+  const platforms = platformsOf('platforms', body['platforms'] ?? []);
   if (body['images'] === 'all') return { images: 'all', platforms, since: receipt };
   const names = textsOf('images', body['images']);
   if (names.length === 0) throw invalid('images must name at least one');
   const targets = [...new Set(names)].map((text) => images.find(imageOf(text, options)));
   return { images: targets, platforms, since: receipt };
-}
-
-function textsOf(what: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) {
-    throw invalid(`${what} must be a list of texts`);
-  }
-  if (value.length > mostImages) throw invalid(`${what}: at most ${mostImages} may be given`);
-  return value;
 }
 
 function keyOf(text: string) {

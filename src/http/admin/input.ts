@@ -1,6 +1,7 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type ImageName, parseImageName } from '../../oci/image-name.ts';
+import { isPlatformText } from '../../oci/platform.ts';
 import { parseTag, type Tag } from '../../oci/reference.ts';
 import { imageText } from '../../oci/repository-key.ts';
 
@@ -13,6 +14,9 @@ export type NameOptions = {
 
 /** Images that one request may name. */
 const mostImages = 10_000;
+
+/** Platforms that one request may name. */
+const mostPlatforms = 50;
 
 /** Characters of a value quoted in a message. */
 const longestQuote = 120;
@@ -78,6 +82,31 @@ export function digestOf(text: string): Digest {
     'DIGEST_INVALID',
     `${quoted(text)} is no digest: give it whole, sha256: and 64 hex digits`,
   );
+}
+
+/**
+ * Checks that `value` is a list of texts, at most `most` of them.
+ * @param what what the list is called in a message
+ * @throws OciError `NAME_INVALID`
+ */
+export function textsOf(what: string, value: unknown, most: number = mostImages): readonly string[] {
+  if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) {
+    throw invalid(`${what} must be a list of texts`);
+  }
+  if (value.length > most) throw invalid(`${what}: at most ${most} may be given`);
+  return value;
+}
+
+/**
+ * Checks that `value` is a list of platforms (`os/architecture[/variant]`); one that is named twice is kept once.
+ * @param what what the list is called in a message
+ * @throws OciError `NAME_INVALID`
+ */
+export function platformsOf(what: string, value: unknown): readonly string[] {
+  const texts = textsOf(what, value, mostPlatforms);
+  const wrong = texts.find((text) => !isPlatformText(text));
+  if (wrong !== undefined) throw invalid(`${quoted(wrong)} is no platform: write it as linux/amd64`);
+  return [...new Set(texts)];
 }
 
 /** A request that is malformed. */

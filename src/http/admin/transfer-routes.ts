@@ -2,13 +2,12 @@ import type { Hono } from 'hono';
 import { eventStream } from '../../lib/event-stream.ts';
 import type { Log } from '../../lib/log.ts';
 import type { ImageName } from '../../oci/image-name.ts';
-import { isPlatformText } from '../../oci/platform.ts';
 import type { ImageStatus, Status } from '../../transfer/images/image-status.ts';
 import type { Images } from '../../transfer/images/images.ts';
 import type { Scrub, ScrubEvent } from '../../transfer/images/scrub.ts';
 import type { WarmEvent } from '../../transfer/warm/warm-events.ts';
 import type { Warm } from '../../transfer/warm/warm-images.ts';
-import { imageOf, invalid, type NameOptions, objectOf, stringsOf } from './input.ts';
+import { imageOf, invalid, type NameOptions, objectOf, platformsOf, stringsOf, textsOf } from './input.ts';
 import { type AdminOptions, adminRouter, jsonBody } from './router.ts';
 
 /** What the routes work with. */
@@ -19,12 +18,6 @@ type TransferDeps = {
   readonly scrub: Scrub;
   readonly log: Log;
 };
-
-/** Images that one request may name. */
-const mostImages = 10_000;
-
-/** Platforms that one request may name. */
-const mostPlatforms = 50;
 
 /**
  * The part of the admin API that fetches ahead and looks at what is there: `POST /warm`, `GET /images?image=NAME`
@@ -37,7 +30,10 @@ export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono 
 
   const look = (image: string, platform: readonly string[] = []) => {
     const name = imageOf(image, options);
-    const platforms = platformsOf(platform.flatMap((text) => text.split(',')));
+    const platforms = platformsOf(
+      'platform',
+      platform.flatMap((text) => text.split(',')),
+    );
     return {
       images: [name],
       run: async () => shownStatus(await status.of(images.find(name), platforms)),
@@ -55,7 +51,7 @@ export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono 
   route('POST', '/warm', async (c, signal) => {
     const body = objectOf(await jsonBody(c), ['images', 'platforms', 'referrers']);
     const names = imagesOf(body['images'], options);
-    const platforms = platformsOf(body['platforms'] ?? []);
+    const platforms = platformsOf('platform', body['platforms'] ?? []);
     const { referrers = true } = body;
     if (typeof referrers !== 'boolean') throw invalid('referrers must be true or false');
     return {
@@ -97,24 +93,7 @@ function shownStatus({ storedAt, ...status }: ImageStatus): object {
 }
 
 function imagesOf(value: unknown, options: NameOptions): readonly ImageName[] {
-  const names = textsOf('images', value, mostImages).map((text) => imageOf(text, options));
+  const names = textsOf('images', value).map((text) => imageOf(text, options));
   if (names.length === 0) throw invalid('images must name at least one');
   return [...new Map(names.map((name) => [JSON.stringify(name), name])).values()];
-}
-
-function platformsOf(value: unknown): readonly string[] {
-  const texts = textsOf('platform', value, mostPlatforms);
-  const wrong = texts.find((text) => !isPlatformText(text));
-  if (wrong !== undefined) {
-    throw invalid(`${JSON.stringify(wrong.slice(0, 120))} is no platform: write it as linux/amd64`);
-  }
-  return [...new Set(texts)];
-}
-
-function textsOf(what: string, value: unknown, most: number): readonly string[] {
-  if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) {
-    throw invalid(`${what} must be a list of texts`);
-  }
-  if (value.length > most) throw invalid(`${what}: at most ${most} may be given`);
-  return value;
 }

@@ -1,12 +1,9 @@
-import { mkdir, mkdtemp, open, readFile, rm, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { DigestThread } from './digest-thread.ts';
 import type { DigestedBytes } from './digested-bytes.ts';
 import type { Layout } from './layout.ts';
-
-/** Bytes of a finished file that are read at a time. */
-const readSize = 1024 * 1024;
 
 /** Most of a disk that an import leaves free, in bytes; of a small disk a fiftieth. */
 const largestReserve = 1024 ** 3;
@@ -117,19 +114,5 @@ export class StagedFile {
   /** All of a finished file. */
   content(): Promise<Buffer> {
     return readFile(this.path);
-  }
-}
-
-/** The pieces of a finished file, for reading it once more. */
-export async function* piecesOf(file: Pick<StagedFile, 'path'>): AsyncGenerator<Buffer, void, undefined> {
-  const handle = await open(file.path, 'r');
-  try {
-    for (;;) {
-      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafeSlow(readSize), 0, readSize);
-      if (bytesRead === 0) return;
-      yield buffer.subarray(0, bytesRead);
-    }
-  } finally {
-    await handle.close();
   }
 }

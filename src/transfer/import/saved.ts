@@ -1,7 +1,7 @@
+import { fileContent } from '../../lib/file-content.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { DigestThread } from '../../store/disk/digest-thread.ts';
-import { piecesOf } from '../../store/disk/import-staging.ts';
 import { sha256 } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import { unpacked } from '../bundle/codec.ts';
@@ -104,7 +104,7 @@ async function digestUnpacked(
   const series = digests.begin('sha256');
   try {
     let size = 0;
-    for await (const piece of unpacked(piecesOf(file), compression)) {
+    for await (const piece of unpacked(fileContent(file.path), compression)) {
       signal.throwIfAborted();
       size += piece.length;
       if (size > largestLayer) throw damaged(`${digest} unpacks to more than any layer has`);
