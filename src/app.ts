@@ -95,9 +95,14 @@ async function open(
   const observe = requestObserver({ log, metrics });
   facts.on('request-ended', ({ exchange, ms }) => observe(exchange, ms));
   showSite(metrics, () => site);
+  const notReady = () => {
+    if (server.draining) return 'draining';
+    // Nothing is downloaded offline.
+    return config.offline ? undefined : ground.workers.failing;
+  };
   const served = {
     registry: site.api,
-    operations: listenerRoutes(ground, site, () => (server.draining ? 'draining' : undefined)),
+    operations: listenerRoutes(ground, site, notReady),
     control: controlRoutes(ground, site),
   };
   const server: HttpServer = new HttpServer(

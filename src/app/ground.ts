@@ -51,6 +51,8 @@ export type Ground = Surroundings & {
   readonly hedges: HedgeBudget;
   readonly health: KnownHealth;
   readonly fills: Fills;
+  /** The threads that downloads run on. */
+  readonly workers: FillWorkers;
   readonly pullTimes: PullTimes;
   readonly sendBuffers: BufferPool;
   readonly scrub: Scrub;
@@ -111,7 +113,7 @@ export async function openGround(
   const digests = new DigestThread();
   onClose(() => digests.close());
   const hedges = new HedgeBudget({ facts });
-  const fills = await openFills({ ...around, blobs, facts, hedges, layout }, options, onClose);
+  const { fills, workers } = await openFills({ ...around, blobs, facts, hedges, layout }, options, onClose);
   metrics.gauge('entrepot_fills_active', 'Downloads under way.', () => fills.active);
   const pullTimes = new PullTimes({ journal: metadata.journal, log }, { every: pullTimesEvery });
   onClose(() => pullTimes.close());
@@ -128,6 +130,7 @@ export async function openGround(
     hedges,
     health,
     fills,
+    workers,
     pullTimes,
     sendBuffers: new BufferPool({ most: sendBuffers }),
     scrub: new Scrub({ metadata, blobs, bytes, digests, clock, log, facts }),
@@ -139,12 +142,13 @@ async function openFills(
   deps: Surroundings & Pick<Ground, 'facts' | 'hedges' | 'layout'> & { blobs: StoredBlobs },
   options: { connections: number },
   onClose: OnClose,
-): Promise<Fills> {
+): Promise<{ fills: Fills; workers: FillWorkers }> {
   const { log, clock, random, blobs, facts, hedges } = deps;
   const files = new FillFiles(deps.layout);
   const removed = await files.prepare(clock.now() - staleFill);
   if (removed > 0) log.info({ removed }, 'leftovers of interrupted downloads removed');
-  const workers = new FillWorkers({ threads: Math.max(2, Math.min(4, availableParallelism())) });
+  const threads = Math.max(2, Math.min(4, availableParallelism()));
+  const workers = new FillWorkers({ log, clock }, { threads });
   onClose(() => workers.close());
   const downloads = new VerifiedDownloads(
     { log, random, hedges, facts },
@@ -155,5 +159,5 @@ async function openFills(
     { patience: fillPatience, sizeLimit: largestBlob, concurrency: options.connections },
   );
   onClose(() => fills.close());
-  return fills;
+  return { fills, workers };
 }

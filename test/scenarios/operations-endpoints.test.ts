@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { FillWorkers } from '../../src/pull/threads/fill-workers.ts';
 import { coldLayer, manifestPath, mustGet, warm } from '../helpers/cold-layer.ts';
 import { request } from '../helpers/request.ts';
 
@@ -25,6 +26,18 @@ test('what should get no more requests says so where probes ask, and serves on',
   expect(answer.headers.connection).toBe('close');
   enough.abort();
   await retired;
+});
+
+test('a server whose download workers keep ending says so where probes ask, and serves what it has', async () => {
+  const { proxy, path } = await coldLayer(10);
+  await warm(proxy, path);
+  const failing = vi.spyOn(FillWorkers.prototype, 'failing', 'get').mockReturnValue('no worker');
+  onTestFinished(() => failing.mockRestore());
+  expect(await request(proxy.url, '/readyz')).toMatchObject({ status: 503, text: 'no worker\n' });
+  expect((await request(proxy.url, '/livez')).status).toBe(200);
+  expect((await mustGet(proxy.url, path)).headers['x-cache']).toBe('hit');
+  failing.mockReturnValue(undefined);
+  expect((await request(proxy.url, '/readyz')).status).toBe(200);
 });
 
 /** Reads one sample of the metrics: that whose labels include all the given ones. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
 import { IntegrityError, OciError } from '../../oci/errors.ts';
-import { FillStorageError } from '../threads/fill-workers.ts';
+import { FillStorageError, FillWorkerError } from '../threads/fill-errors.ts';
 
 /** What clients are told of a fill that ended with `error`: each cause has its own next step. */
 export function fillFailure(digest: Digest, error: unknown): OciError {
@@ -12,13 +12,19 @@ export function fillFailure(digest: Digest, error: unknown): OciError {
       { retryAfter: 5, cause: error },
     );
   }
+  if (error instanceof FillWorkerError) {
+    return new OciError(
+      'UNAVAILABLE',
+      `a worker of the mirror ended while it downloaded ${digest}: try again; the mirror's log says why it ended`,
+      { retryAfter: 5, cause: error },
+    );
+  }
   if (error instanceof FillStorageError) {
-    const why =
-      error.code === 'ENOSPC' ? 'the disk of the mirror is full' : `the mirror cannot write (${error.code})`;
-    return new OciError('UNAVAILABLE', `${why}: free some space, then try again`, {
-      retryAfter: 30,
-      cause: error,
-    });
+    const text =
+      error.code === 'ENOSPC'
+        ? 'the disk of the mirror is full: free some space, then try again'
+        : `the mirror cannot write (${error.code}): check its storage folder and disk, then try again`;
+    return new OciError('UNAVAILABLE', text, { retryAfter: 30, cause: error });
   }
   return new OciError('UNAVAILABLE', `the download of ${digest} ended: try again`, {
     retryAfter: 5,

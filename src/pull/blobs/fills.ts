@@ -1,33 +1,15 @@
-import { abandonOnAbort } from '../../lib/abort.ts';
-import type { Tell } from '../../lib/facts.ts';
-import type { Log } from '../../lib/log.ts';
 import { Turns } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { IntegrityError, OciError } from '../../oci/errors.ts';
-import type { FillFiles } from '../../store/disk/fill-files.ts';
-import type { StoredBlobs } from '../../store/stored-blobs.ts';
+import { OciError } from '../../oci/errors.ts';
 import type { BackgroundBudget } from '../background-budget.ts';
-import type { VerifiedDownloads } from '../download/verified-downloads.ts';
 import { Fill } from '../fill/fill.ts';
 import { failureOf } from '../fill/fill-state.ts';
-import type { FillReport, PullFact } from '../pull-facts.ts';
-import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
-import type { FillSlot, FillWorkers } from '../threads/fill-workers.ts';
-import { fillFailure } from './fill-failure.ts';
-
-/** What fills work with, and whom they tell. */
-type FillsDeps = {
-  blobs: StoredBlobs;
-  files: FillFiles;
-  workers: FillWorkers;
-  downloads: VerifiedDownloads;
-  log: Log;
-  facts: Tell<PullFact>;
-};
+import type { ResolvedRepository } from '../repository.ts';
+import { FillRun, type FillRunDeps } from './fill-run.ts';
 
 /** The downloads under way: one a digest, however many clients ask for it. */
 export class Fills {
-  readonly #deps: FillsDeps;
+  readonly #deps: FillRunDeps;
   readonly #options: { patience: number; sizeLimit: number };
   readonly #turns: Turns;
   readonly #running = new Map<Digest, Fill>();
@@ -40,7 +22,7 @@ export class Fills {
    * @param options.sizeLimit bytes that a blob of undeclared size may have
    * @param options.concurrency downloads at once; further ones wait their turn
    */
-  constructor(deps: FillsDeps, options: { patience: number; sizeLimit: number; concurrency: number }) {
+  constructor(deps: FillRunDeps, options: { patience: number; sizeLimit: number; concurrency: number }) {
     this.#deps = deps;
     this.#options = options;
     this.#turns = new Turns({ most: options.concurrency });
@@ -100,76 +82,12 @@ export class Fills {
   }
 
   async #run(fill: Fill, target: ResolvedRepository, signal: AbortSignal): Promise<void> {
-    const { digest, before } = fill;
-    const lease = this.#deps.blobs.lease();
-    lease.hold(digest);
-    let endTurn: (() => void) | undefined;
-    let slot: FillSlot | undefined;
+    const { sizeLimit } = this.#options;
+    const deps = { ...this.#deps, turns: this.#turns };
     try {
-      // Both fills are of one file.
-      await abandonOnAbort(endOf(before), signal);
-      endTurn = await this.#turns.take(signal);
-      slot = this.#slot(fill);
-      await this.#fetch(fill, target, slot, signal);
-      await this.#store(fill, target);
-      this.#ended(digest, { result: 'stored', bytes: fill.arrival.size ?? 0 });
-    } catch (error) {
-      // What was under way when the server stops is of use to its next start.
-      const kept = this.#closed;
-      this.#tell(fill, target, error, signal);
-      if (slot === undefined) await endOf(before);
-      else await this.#cleanUp(digest, slot, kept);
-      throw error;
+      await new FillRun(deps, { target, sizeLimit, isClosed: () => this.#closed }).run(fill, signal);
     } finally {
-      endTurn?.();
-      lease.release();
-      if (this.#running.get(digest) === fill) this.#running.delete(digest);
+      if (this.#running.get(fill.digest) === fill) this.#running.delete(fill.digest);
     }
   }
-
-  #slot({ digest, sizeGiven, arrival }: Fill): FillSlot {
-    const { workers, files } = this.#deps;
-    const { progress, size } = arrival;
-    const limit = size ?? this.#options.sizeLimit;
-    return workers.slot({ path: files.path(digest), digest, limit, sizeKnown: sizeGiven, progress });
-  }
-
-  async #fetch(fill: Fill, target: ResolvedRepository, slot: FillSlot, signal: AbortSignal): Promise<void> {
-    const left = await slot.open();
-    fill.note({ kind: 'opened' });
-    fill.arrival.restore(left);
-    await this.#deps.downloads.run(fill, target, slot, signal);
-    await slot.close().catch(() => undefined);
-  }
-
-  /** Makes a verified file a blob of the store, and one that the repository may read. */
-  async #store({ digest, arrival }: Fill, target: ResolvedRepository): Promise<void> {
-    const { blobs, files } = this.#deps;
-    await blobs.adopt(digest, files.path(digest), arrival.size ?? 0, keyOf(target));
-    await files.remove(digest);
-  }
-
-  /** Tells readers, the log and the metrics of a failure. */
-  #tell(fill: Fill, target: ResolvedRepository, error: unknown, signal: AbortSignal): void {
-    const { digest } = fill;
-    const { log } = this.#deps;
-    const result = error instanceof IntegrityError ? 'corrupt' : signal.aborted ? 'abandoned' : 'failed';
-    fill.note({ kind: 'failed', failure: fillFailure(digest, error) });
-    log.warn({ image: imageName(target), digest, result, cause: String(error) }, 'blob download failed');
-    this.#ended(digest, { result });
-  }
-
-  #ended(digest: Digest, report: FillReport): void {
-    this.#deps.facts.tell({ kind: 'fill-ended', digest, report });
-  }
-
-  async #cleanUp(digest: Digest, slot: FillSlot, kept: boolean): Promise<void> {
-    await slot.close().catch(() => undefined);
-    if (!kept) await this.#deps.files.remove(digest).catch(() => undefined);
-  }
-}
-
-/** Resolves when a fill is over, and what was left of it cleaned up; at once where there is none. */
-async function endOf(fill: Fill | undefined): Promise<void> {
-  await fill?.done.catch(() => undefined);
 }

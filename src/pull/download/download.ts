@@ -163,7 +163,7 @@ export class Download {
     if (size === undefined) return;
     const bytes = fill.arrival.arrived().size;
     const busy = runs.length >= this.#growth.allowed && runs.every(({ begunAt }) => begunAt !== undefined);
-    const strain = this.#job.slot.strain();
+    const strain = this.#job.slot.utilization();
     this.#growth.observe({ bytes, left: size - bytes, busy, strain, now: at });
   }
 

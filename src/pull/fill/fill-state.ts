@@ -6,8 +6,8 @@
  *                           │  ▼       ▼
  *                           discarding
  *
- * and from each of these but the first and the last to `cleaning`, and from there to `failed`. `copy` counts the copies of
- * the blob that were begun, from 0 on.
+ * From each of these but the first and the last it may go to `cleaning`, and from there to `failed`. When the worker that
+ * has the file open ends, it is `filling` again. `copy` counts the copies of the blob that were begun, from 0 on.
  */
 export type FillState =
   /** Nothing has begun. */
@@ -31,7 +31,7 @@ export type FillState =
 /** What happens to a fill. */
 export type FillEvent =
   | { readonly kind: 'started' }
-  /** Its file is open. */
+  /** Its file is open in a worker: for the first time, or again after the worker that had it open has ended. */
   | { readonly kind: 'opened' }
   /** All bytes are there, and nothing writes any more. */
   | { readonly kind: 'whole' }
@@ -66,7 +66,10 @@ function following(state: FillState, event: FillEvent, free: boolean): FillState
     case 'started':
       return state.kind === 'made' ? { kind: 'waiting' } : undefined;
     case 'opened':
-      return state.kind === 'waiting' && free ? { kind: 'filling', copy: 0 } : undefined;
+      if (state.kind === 'waiting') return free ? { kind: 'filling', copy: 0 } : undefined;
+      return state.kind === 'filling' || state.kind === 'judging' || state.kind === 'discarding'
+        ? { kind: 'filling', copy: state.copy }
+        : undefined;
     case 'whole':
       return state.kind === 'filling' ? { kind: 'judging', copy: state.copy } : undefined;
     case 'right':

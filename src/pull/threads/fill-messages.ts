@@ -4,6 +4,22 @@ import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { FetchResult } from '../../upstream/result.ts';
 import type { WireRequest } from '../../upstream/wire/messages.ts';
 
+/** One GET of a lane. */
+export type LaneRequest = {
+  /** The lane, by its place in the fill's progress. */
+  readonly slot: number;
+  readonly request: WireRequest;
+  /** The first byte asked for. */
+  readonly start: number;
+  /** Whether an answer that begins before `start` is read and dropped up to there. */
+  readonly maySkip: boolean;
+  /** The memories of the bandwidth budgets to keep. */
+  readonly budgets: readonly SharedArrayBuffer[];
+};
+
+/** Called when a body begins: with the blob's size where that is declared, and the answer's headers. */
+export type LaneBegun = (total: number | undefined, headers: Readonly<Record<string, string>>) => void;
+
 /** What the main thread asks of a fill worker: `fill` names the fill, `call` the request, which its replies repeat. */
 export type FillCommand = { readonly fill: number; readonly call: number } & (
   | {
@@ -25,20 +41,10 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
       readonly algorithm: DigestAlgorithm;
       readonly port: MessagePort;
     }
-  | {
-      readonly kind: 'fetch';
-      readonly slot: number;
-      readonly request: WireRequest;
-      /** The first byte asked for. */
-      readonly start: number;
-      /** Whether an answer that begins before `start` is read and dropped up to there. */
-      readonly maySkip: boolean;
-      /** The memories of the bandwidth budgets to keep. */
-      readonly budgets: readonly SharedArrayBuffer[];
-    }
+  | ({ readonly kind: 'fetch' } & LaneRequest)
   | { readonly kind: 'stop-fetch'; readonly slot: number }
   | { readonly kind: 'verify' }
-  | { readonly kind: 'digests'; readonly stretches: readonly Interval[] }
+  | { readonly kind: 'digests'; readonly ranges: readonly Interval[] }
   | { readonly kind: 'reset' }
   | { readonly kind: 'close' }
 );

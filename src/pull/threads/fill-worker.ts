@@ -53,7 +53,7 @@ async function run(command: FillCommand, reply: (message: Unaddressed<FillReply>
       reply({ kind: 'verified', found: await wrongDigest(fill) });
       return;
     case 'digests':
-      reply({ kind: 'digests', digests: await fill.ingest.digestsOf(command.stretches) });
+      reply({ kind: 'digests', digests: await fill.ingest.digestsOf(command.ranges) });
       return;
     case 'reset':
       fill.ingest.reset();

@@ -1,5 +1,6 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Interval } from '../../lib/range-set.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { BlobFile } from '../blob-store.ts';
 import { digestOfFill, type Layout, mapOfFill } from './layout.ts';
@@ -21,6 +22,13 @@ export class FillFiles {
   /** Opens a fill for positional reads while it grows; its `size` is that of the moment of opening. */
   open(digest: Digest): Promise<BlobFile | undefined> {
     return openFile(this.path(digest));
+  }
+
+  /** Says what is in a fill that nothing has open for writing: its map lags behind where a thread ended that wrote it. */
+  async saveMap(digest: Digest, arrived: readonly Interval[]): Promise<void> {
+    const map = mapOfFill(this.path(digest));
+    await writeFile(`${map}.new`, JSON.stringify(arrived));
+    await rename(`${map}.new`, map);
   }
 
   /** Removes a fill and its map; no error when there is none. */

@@ -7,7 +7,8 @@ import { Download } from '../../../src/pull/download/download.ts';
 import { Sources } from '../../../src/pull/download/sources.ts';
 import { Fill } from '../../../src/pull/fill/fill.ts';
 import type { PullFact } from '../../../src/pull/pull-facts.ts';
-import type { FillSlot, LaneBegun, LaneRequest } from '../../../src/pull/threads/fill-workers.ts';
+import type { LaneBegun, LaneRequest } from '../../../src/pull/threads/fill-messages.ts';
+import type { FillSlot } from '../../../src/pull/threads/fill-workers.ts';
 import type { BlobFile } from '../../../src/store/blob-store.ts';
 import { UpstreamHealth } from '../../../src/upstream/health/health.ts';
 import type { BlobRequest } from '../../../src/upstream/requests/blob-request.ts';
@@ -128,15 +129,15 @@ export class DownloadScene {
   readonly slot: FillSlot = {
     open: async () => this.arrived.intervals,
     fetch: (fetch, begun, signal) => this.#fetch(fetch, begun, signal),
-    strain: () => 0,
+    utilization: () => 0,
     verify: async () => {
       this.calls.push('verify');
       const found = digestOf(this.file.subarray(0, this.arrived.runFrom(0)));
       return found === this.digest ? undefined : found;
     },
-    digests: async (stretches) => {
+    digests: async (ranges) => {
       this.calls.push('digests');
-      return stretches.map(([start, end]) => digestOf(this.file.subarray(start, end)));
+      return ranges.map(([start, end]) => digestOf(this.file.subarray(start, end)));
     },
     reset: async () => {
       this.calls.push('reset');

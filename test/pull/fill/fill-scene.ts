@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads';
 import { onTestFinished } from 'vitest';
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -30,6 +31,7 @@ import { type HoldableMetadata, holdableMetadata } from '../../helpers/wrapped-m
 export type FillScene = {
   readonly layout: Layout;
   readonly fills: Fills;
+  readonly workers: FillWorkers;
   readonly blobs: PullBlobs;
   readonly store: StoredBlobs;
   /** The bytes of what is stored. */
@@ -54,6 +56,8 @@ type Options = Partial<ConstructorParameters<typeof Fills>[1]> & {
   threads?: number;
   /** Bytes from which on a blob is hashed by another thread than its own; the default of {@link FillWorkers}. */
   hashedApartFrom?: number;
+  /** Starts a worker; the default of {@link FillWorkers}. */
+  startWorker?: () => Worker;
   /** How patient its downloads are. */
   download?: ConstructorParameters<typeof VerifiedDownloads>[1]['patience'];
   /** Failures in a row after which an upstream is left alone. */
@@ -68,6 +72,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
     root = await temporaryDirectory(),
     threads = 1,
     hashedApartFrom,
+    startWorker,
     download = { rounds: 4, pause: 1 },
     configured = [],
     failures = 3,
@@ -78,10 +83,13 @@ export async function fillScene(origins: readonly string[], options: Options = {
   const files = new FillFiles(layout);
   await files.prepare(0);
   const bytes = new DiskBlobStore(layout);
-  const workers = new FillWorkers({ threads, ...(hashedApartFrom !== undefined && { hashedApartFrom }) });
   const captured = captureLog();
   const { log } = captured;
   const clock = systemClock;
+  const workers = new FillWorkers(
+    { log, clock, ...(startWorker && { start: startWorker }) },
+    { threads, ...(hashedApartFrom !== undefined && { hashedApartFrom }) },
+  );
   const reports: FillReport[] = [];
   const distrusted: string[] = [];
   const random = () => 0.999;
@@ -143,6 +151,7 @@ export async function fillScene(origins: readonly string[], options: Options = {
   return {
     layout,
     fills,
+    workers,
     blobs,
     store,
     bytes,

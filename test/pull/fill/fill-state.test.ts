@@ -42,7 +42,8 @@ const events = {
 /** All that can happen: in which state, and which state follows. */
 const legal: Record<FillEvent['kind'], Partial<Record<FillState['kind'], FillState['kind']>>> = {
   started: { made: 'waiting' },
-  opened: { waiting: 'filling' },
+  // The worker that has its file open may end, but for while it is being stored.
+  opened: { waiting: 'filling', filling: 'filling', judging: 'filling', discarding: 'filling' },
   whole: { filling: 'judging' },
   right: { judging: 'verified' },
   discarded: { filling: 'discarding', judging: 'discarding' },
