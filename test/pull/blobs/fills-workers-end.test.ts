@@ -8,6 +8,7 @@ import { startFakeUpstream } from '../../helpers/fake-upstream.ts';
 import { within } from '../../helpers/gate.ts';
 import { makeBlob, type TestBlob } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
+import { howOften } from '../../helpers/runs.ts';
 import { fillScene } from '../fill/fill-scene.ts';
 import { readRange } from '../fill/reading.ts';
 
@@ -181,7 +182,7 @@ test('whenever workers end, each reader gets the right bytes or an error, and wh
         expect(filesUnder(scene.layout.fills)).toEqual([]);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: howOften(25, 6) },
   );
   expect(seen.right).toBeGreaterThan(0);
 });
