@@ -1,4 +1,4 @@
-import { nextTurn } from '../lib/turns.ts';
+import { nextTurn } from '../lib/concurrency.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isDerivedTag, subjectOfTag, type Tag } from '../oci/reference.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';

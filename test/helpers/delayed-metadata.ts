@@ -6,13 +6,13 @@ import { wrapMetadata } from './wrapped-metadata.ts';
 const seedVariable = 'METADATA_DELAY_SEED';
 
 /** Chooses a number of turns of the event loop. */
-export type Turns = () => number;
+export type Semaphore = () => number;
 
 /**
  * Lets every call of `inner` take effect, and every answer arrive, only after a number of turns of the event loop: so
  * calls that are under way at once take effect in any order, and much happens between an effect and its answer.
  */
-export function delayedMetadata(inner: Metadata, turns: Turns): Metadata {
+export function delayedMetadata(inner: Metadata, turns: Semaphore): Metadata {
   const pass = async () => {
     for (let left = turns(); left > 0; left -= 1) await turn();
   };
@@ -30,7 +30,7 @@ export function delayedMetadata(inner: Metadata, turns: Turns): Metadata {
  * Numbers of turns as a seed has them: often none or a few, and now and then so many that an upstream answers
  * meanwhile.
  */
-export function turnsOf(seed: number): Turns {
+export function turnsOf(seed: number): Semaphore {
   const next = randomOf(seed);
   return () => {
     const kind = next();

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { delay } from '../../lib/abort.ts';
-import { eachAtOnce } from '../../lib/turns.ts';
+import { eachAtOnce } from '../../lib/concurrency.ts';
 import { parseDuration } from '../../lib/units.ts';
 import { type AdminClient, AdminError } from '../admin/admin-client.ts';
 import { type AdminWork, printJson, runAdmin } from '../admin/admin-command.ts';

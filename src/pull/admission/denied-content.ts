@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { orAfter } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { eachAtOnce } from '../../lib/concurrency.ts';
 import type { Log } from '../../lib/log.ts';
-import { eachAtOnce } from '../../lib/turns.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseManifest } from '../../oci/manifest.ts';

@@ -1,6 +1,6 @@
 import { neverAborted } from '../../lib/abort.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { Turns } from '../../lib/turns.ts';
+import { Semaphore } from '../../lib/concurrency.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import { UpstreamHealth } from '../../upstream/health/health.ts';
 import { parseHealthSnapshot } from '../../upstream/health/snapshot.ts';
@@ -13,7 +13,7 @@ export class KnownHealth {
   readonly #deps: { metadata: Pick<Metadata, 'journal'>; clock: Clock; random: () => number };
   readonly #stored = new Map<string, unknown>();
   /** Of two writes under way the older could come to count. */
-  readonly #turns = new Turns({ most: 1 });
+  readonly #semaphore = new Semaphore({ most: 1 });
   readonly #known = new Map<
     string,
     { readonly registry: string; readonly upstream: string; readonly health: UpstreamHealth }
@@ -44,14 +44,14 @@ export class KnownHealth {
 
   /** Writes what is known of the upstreams that were asked for, after what is being written; the index forgets others. */
   async save(): Promise<void> {
-    const endTurn = await this.#turns.take(neverAborted);
+    const release = await this.#semaphore.acquire(neverAborted);
     try {
       const records = [...this.#known.values()].map(({ health, ...name }) => {
         return { ...name, snapshot: health.snapshot() };
       });
       await this.#deps.metadata.journal.putUpstreamHealth(records);
     } finally {
-      endTurn();
+      release();
     }
   }
 }

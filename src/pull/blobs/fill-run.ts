@@ -1,7 +1,7 @@
 import { abandonOnAbort } from '../../lib/abort.ts';
+import type { Semaphore } from '../../lib/concurrency.ts';
 import type { Tell } from '../../lib/facts.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Turns } from '../../lib/turns.ts';
 import { IntegrityError } from '../../oci/errors.ts';
 import type { FillFiles } from '../../store/disk/fill-files.ts';
 import type { StoredBlobs } from '../../store/stored-blobs.ts';
@@ -28,7 +28,7 @@ const mostWorkers = 3;
 
 /** The work of one fill: it waits its turn, downloads, and stores; or it tells of its failure, and cleans up. */
 export class FillRun {
-  readonly #deps: FillRunDeps & { readonly turns: Turns };
+  readonly #deps: FillRunDeps & { readonly semaphore: Semaphore };
   readonly #target: ResolvedRepository;
   readonly #sizeLimit: number;
   readonly #isClosed: () => boolean;
@@ -40,7 +40,7 @@ export class FillRun {
    * @param options.isClosed whether the server is stopping: then what has arrived is kept for its next start
    */
   constructor(
-    deps: FillRunDeps & { readonly turns: Turns },
+    deps: FillRunDeps & { readonly semaphore: Semaphore },
     options: { target: ResolvedRepository; sizeLimit: number; isClosed: () => boolean },
   ) {
     this.#deps = deps;
@@ -54,22 +54,22 @@ export class FillRun {
     const { before } = fill;
     const lease = this.#deps.blobs.lease();
     lease.hold(fill.digest);
-    let endTurn: (() => void) | undefined;
+    let release: (() => void) | undefined;
     try {
       // Both fills are of one file.
       await abandonOnAbort(endOf(before), signal);
-      endTurn = await this.#deps.turns.take(signal);
+      release = await this.#deps.semaphore.acquire(signal);
       await this.#download(fill, signal);
       await this.#store(fill);
       this.#ended(fill, { result: 'stored', bytes: fill.arrival.size ?? 0 });
     } catch (error) {
       const kept = this.#isClosed();
       this.#fail(fill, error, signal);
-      if (endTurn === undefined) await endOf(before);
+      if (release === undefined) await endOf(before);
       else await this.#cleanUp(fill, kept);
       throw error;
     } finally {
-      endTurn?.();
+      release?.();
       lease.release();
     }
   }

@@ -1,4 +1,4 @@
-import { Turns } from '../../lib/turns.ts';
+import { Semaphore } from '../../lib/concurrency.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { BackgroundBudget } from '../background-budget.ts';
@@ -11,7 +11,7 @@ import { FillRun, type FillRunDeps } from './fill-run.ts';
 export class Fills {
   readonly #deps: FillRunDeps;
   readonly #options: { patience: number; sizeLimit: number };
-  readonly #turns: Turns;
+  readonly #semaphore: Semaphore;
   readonly #running = new Map<Digest, Fill>();
   /** The budgets of the fills that background work began. */
   readonly #budgets = new WeakMap<Fill, BackgroundBudget>();
@@ -25,7 +25,7 @@ export class Fills {
   constructor(deps: FillRunDeps, options: { patience: number; sizeLimit: number; concurrency: number }) {
     this.#deps = deps;
     this.#options = options;
-    this.#turns = new Turns({ most: options.concurrency });
+    this.#semaphore = new Semaphore({ most: options.concurrency });
   }
 
   /** How many downloads are under way or waiting their turn. */
@@ -83,7 +83,7 @@ export class Fills {
 
   async #run(fill: Fill, target: ResolvedRepository, signal: AbortSignal): Promise<void> {
     const { sizeLimit } = this.#options;
-    const deps = { ...this.#deps, turns: this.#turns };
+    const deps = { ...this.#deps, semaphore: this.#semaphore };
     try {
       await new FillRun(deps, { target, sizeLimit, isClosed: () => this.#closed }).run(fill, signal);
     } finally {

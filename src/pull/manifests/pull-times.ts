@@ -1,6 +1,6 @@
 import { neverAborted } from '../../lib/abort.ts';
+import { Semaphore } from '../../lib/concurrency.ts';
 import type { Log } from '../../lib/log.ts';
-import { Turns } from '../../lib/turns.ts';
 import { repositoryText } from '../../oci/repository-key.ts';
 import type { Journal, PullRecord } from '../../store/journal.ts';
 
@@ -13,7 +13,7 @@ export class PullTimes {
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   /** Of two writes under way the older could come to count. */
-  readonly #turns = new Turns({ most: 1 });
+  readonly #semaphore = new Semaphore({ most: 1 });
   #notes = new Map<string, PullRecord>();
 
   /** @param options.every milliseconds between two writes */
@@ -36,11 +36,11 @@ export class PullTimes {
    * @throws what the index throws; the notes are kept for the next time then
    */
   async flush(): Promise<void> {
-    const endTurn = await this.#turns.take(neverAborted);
+    const release = await this.#semaphore.acquire(neverAborted);
     try {
       await this.#write();
     } finally {
-      endTurn();
+      release();
     }
   }
 

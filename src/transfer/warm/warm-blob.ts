@@ -1,5 +1,5 @@
 import { abandonOnAbort } from '../../lib/abort.ts';
-import type { Turns } from '../../lib/turns.ts';
+import type { Semaphore } from '../../lib/concurrency.ts';
 import type { Fills } from '../../pull/blobs/fills.ts';
 import type { ResolvedRepository } from '../../pull/repository.ts';
 import type { StoredBlobs } from '../../store/stored-blobs.ts';
@@ -19,10 +19,15 @@ export type TellBlob = (arrived: number, state: 'arriving' | 'stored' | 'failed'
 export async function warmBlob(
   target: ResolvedRepository,
   { digest, size }: ImagePart,
-  { fills, blobs, turns, tell }: { fills: Fills; blobs: StoredBlobs; turns: Turns; tell: TellBlob },
+  {
+    fills,
+    blobs,
+    semaphore,
+    tell,
+  }: { fills: Fills; blobs: StoredBlobs; semaphore: Semaphore; tell: TellBlob },
   signal: AbortSignal,
 ): Promise<'here' | 'joined' | 'fetched'> {
-  const endTurn = await turns.take(signal);
+  const release = await semaphore.acquire(signal);
   try {
     // Another image, or a client, may have brought it while this one waited for its turn.
     if (fills.find(digest) === undefined && (await blobs.present(digest)) !== undefined) {
@@ -50,6 +55,6 @@ export async function warmBlob(
     tell(size, 'stored');
     return joined ? 'joined' : 'fetched';
   } finally {
-    endTurn();
+    release();
   }
 }

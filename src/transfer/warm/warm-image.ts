@@ -1,4 +1,4 @@
-import { eachAtOnce, type Turns } from '../../lib/turns.ts';
+import { eachAtOnce, type Semaphore } from '../../lib/concurrency.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Admit } from '../../pull/admission/admit.ts';
@@ -37,7 +37,10 @@ export type WarmOptions = {
 const manifestsAtOnce = 4;
 
 /** What one image is warmed with. */
-type WarmImageDeps = WarmDeps & { readonly turns: Turns; readonly onEvent: (event: WarmEvent) => void };
+type WarmImageDeps = WarmDeps & {
+  readonly semaphore: Semaphore;
+  readonly onEvent: (event: WarmEvent) => void;
+};
 
 /** Warms one image; used once. */
 export class WarmImage {
@@ -193,9 +196,9 @@ export class WarmImage {
   }
 
   async #fill(part: ImagePart, signal: AbortSignal): Promise<void> {
-    const { fills, blobs, turns } = this.#deps;
+    const { fills, blobs, semaphore } = this.#deps;
     const tell: TellBlob = (arrived, state) => this.#tell(part, arrived, state);
-    const how = await warmBlob(this.#image.target, part, { fills, blobs, turns, tell }, signal);
+    const how = await warmBlob(this.#image.target, part, { fills, blobs, semaphore, tell }, signal);
     if (how === 'fetched') this.#tally.addBlob(part.size);
   }
 

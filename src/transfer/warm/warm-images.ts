@@ -1,4 +1,4 @@
-import { eachAtOnce, Turns } from '../../lib/turns.ts';
+import { eachAtOnce, Semaphore } from '../../lib/concurrency.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { ImageName } from '../../oci/image-name.ts';
 import { imageText } from '../../oci/repository-key.ts';
@@ -16,12 +16,12 @@ const imagesAtOnce = 4;
  */
 export class Warm {
   readonly #deps: WarmDeps;
-  readonly #turns: Turns;
+  readonly #semaphore: Semaphore;
 
   /** @param options.blobs downloads at once, of all that is warmed; the rest of the server's are left to its clients */
   constructor(deps: WarmDeps, options: { blobs: number }) {
     this.#deps = deps;
-    this.#turns = new Turns({ most: options.blobs });
+    this.#semaphore = new Semaphore({ most: options.blobs });
   }
 
   /**
@@ -34,7 +34,7 @@ export class Warm {
     onEvent: (event: WarmEvent) => void,
     signal: AbortSignal,
   ): Promise<WarmResult> {
-    return new WarmImage(image, { ...this.#deps, turns: this.#turns, onEvent }, options).run(signal);
+    return new WarmImage(image, { ...this.#deps, semaphore: this.#semaphore, onEvent }, options).run(signal);
   }
 
   /**

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { neverAborted } from '../../src/lib/abort.ts';
-import { eachAtOnce, Turns } from '../../src/lib/turns.ts';
+import { eachAtOnce, Semaphore } from '../../src/lib/concurrency.ts';
 import { makeGate } from '../helpers/gate.ts';
 
-describe('turns', () => {
+describe('semaphore', () => {
   test('no more are given at once than there are, and the rest come in order', async () => {
-    const turns = new Turns({ most: 2 });
+    const semaphore = new Semaphore({ most: 2 });
     const log: string[] = [];
     const take = async (name: string) => {
-      const end = await turns.take(neverAborted);
+      const end = await semaphore.acquire(neverAborted);
       log.push(name);
       return end;
     };
@@ -25,17 +25,17 @@ describe('turns', () => {
   });
 
   test('who leaves while waiting takes no turn from the next', async () => {
-    const turns = new Turns({ most: 1 });
-    const end = await turns.take(neverAborted);
+    const semaphore = new Semaphore({ most: 1 });
+    const end = await semaphore.acquire(neverAborted);
     const leaving = new AbortController();
-    const left = turns.take(leaving.signal);
-    const next = turns.take(neverAborted);
+    const left = semaphore.acquire(leaving.signal);
+    const next = semaphore.acquire(neverAborted);
     leaving.abort(new Error('left'));
     await expect(left).rejects.toThrow('left');
     end();
     (await next)();
-    await expect(turns.take(leaving.signal)).rejects.toThrow('left');
-    (await turns.take(neverAborted))();
+    await expect(semaphore.acquire(leaving.signal)).rejects.toThrow('left');
+    (await semaphore.acquire(neverAborted))();
   });
 });
 

@@ -1,5 +1,5 @@
-/** Lets a number of things happen at once; who comes later waits, in order. */
-export class Turns {
+/** Lets a number of things happen at once. Who comes later waits, in order. */
+export class Semaphore {
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
@@ -8,16 +8,19 @@ export class Turns {
     this.#free = options.most;
   }
 
-  /** Waits for a turn, which ends when the answer is called; rejects with the signal's reason when it aborts first. */
-  async take(signal: AbortSignal): Promise<() => void> {
+  /**
+   * Waits for a place, which is free again once the answer is called. Rejects with the signal's reason when it aborts
+   * first.
+   */
+  async acquire(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
     else await this.#wait(signal);
-    let ended = false;
+    let released = false;
     return () => {
-      if (ended) return;
-      ended = true;
-      this.#end();
+      if (released) return;
+      released = true;
+      this.#release();
     };
   }
 
@@ -36,7 +39,7 @@ export class Turns {
     });
   }
 
-  #end(): void {
+  #release(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free += 1;
     else next();
