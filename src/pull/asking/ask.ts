@@ -28,7 +28,7 @@ export function inContentOrder(
 
 /**
  * Asks upstreams one after the other until one has the content. Those that are not to be asked now are passed over,
- * and count as what bars them.
+ * and count as what excluded them.
  * @param ask its signal ends one upstream's attempt, and is aborted with `signal`
  * @param hedging permits to ask the next one already when an answer is later than is usual for its upstream
  */
@@ -74,11 +74,11 @@ function begin<T>(
   ask: (upstream: UpstreamClient, signal: AbortSignal) => Promise<UpstreamResult<T>>,
   signal: AbortSignal,
 ): Attempt<T> {
-  const { upstream, bar } = ranked;
+  const { upstream, exclusion } = ranked;
   const own = new AbortController();
   const run = async () => {
     const pass = upstream.health.admit();
-    if (pass.kind === 'no' && bar === undefined) return refusalOf(ranked, 'ask');
+    if (pass.kind === 'no' && exclusion === undefined) return refusalOf(ranked, 'ask');
     try {
       upstream.health.began(small);
       return await ask(upstream, AbortSignal.any([own.signal, signal]));

@@ -219,7 +219,7 @@ export class Download {
       this.#lanes.byUpstream(),
       (other) => other !== upstream,
     );
-    if (choice === undefined || choice.barred || !hedges.take()) return false;
+    if (choice === undefined || choice.excluded || !hedges.take()) return false;
     this.#start({ ...choice, reason: `${upstream.name} is late` }, { start, end }, signal);
     return true;
   }

@@ -7,7 +7,7 @@ export type Choice = {
   readonly upstream: UpstreamClient;
   readonly reason: string;
   /** It is not to be asked now, and chosen only because that holds for all. */
-  readonly barred: boolean;
+  readonly excluded: boolean;
   /** Bytes a second expected of one connection. */
   readonly rate: number;
 };
@@ -56,7 +56,7 @@ export class Sources {
   mayHelp(name: string): boolean {
     const upstream = this.#upstreams.find((each) => each.name === name);
     if (upstream === undefined || this.#out.has(name) || this.isRangeless(name)) return false;
-    return upstream.health.barFor('content') === undefined;
+    return upstream.health.exclusionFor('content') === undefined;
   }
 
   /**
@@ -64,14 +64,16 @@ export class Sources {
    * says what bytes are worth, not that an upstream cannot answer.
    */
   get allBarred(): boolean {
-    return this.#upstreams.every(({ health }) => health.barFor('tags') !== undefined);
+    return this.#upstreams.every(({ health }) => health.exclusionFor('tags') !== undefined);
   }
 
   /** Answers of all that were asked, or left out for their health, and did not deliver. */
   refusals(): readonly Refusal[] {
     const ranked = rankForBytes(this.#candidates(), undefined, this.#random);
-    const barred = ranked.filter(({ bar }) => bar !== undefined).map((each) => refusalOf(each, 'get-blob'));
-    return [...this.#out.values(), ...barred];
+    const excluded = ranked
+      .filter(({ exclusion }) => exclusion !== undefined)
+      .map((each) => refusalOf(each, 'get-blob'));
+    return [...this.#out.values(), ...excluded];
   }
 
   /**
@@ -97,8 +99,13 @@ export class Sources {
       expected * (1 + (lanes.get(upstream.name) ?? 0));
     const best = lanes.size === 0 ? open[0] : open.toSorted((a, b) => share(a) - share(b))[0];
     if (best === undefined) return undefined;
-    const { upstream, reason, bar } = best;
-    return { upstream, reason, barred: bar !== undefined, rate: upstream.health.bytesPerSecond ?? hopedRate };
+    const { upstream, reason, exclusion } = best;
+    return {
+      upstream,
+      reason,
+      excluded: exclusion !== undefined,
+      rate: upstream.health.bytesPerSecond ?? hopedRate,
+    };
   }
 
   #candidates(): readonly UpstreamClient[] {

@@ -1,6 +1,6 @@
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 
-/** What the digest thread is told about one series of bytes, which `id` names. */
+/** What the digest thread is told about one stream of bytes, which `id` names. */
 export type DigestCommand = { readonly id: number } & (
   | {
       /** Bytes are to come, to be hashed, and to be written to a new file at `path` where there is one. */
@@ -20,11 +20,11 @@ export type DigestCommand = { readonly id: number } & (
   | { readonly kind: 'drop' }
 );
 
-/** What the digest thread says about a series. */
+/** What the digest thread says about a stream. */
 export type DigestReply = { readonly id: number } & (
   | { readonly kind: 'taken'; readonly buffer: ArrayBuffer }
   | { readonly kind: 'ended'; readonly digest: Digest }
   | { readonly kind: 'dropped' }
-  /** The file cannot be written: the series is over. */
+  /** The file cannot be written: the stream is over. */
   | { readonly kind: 'failed'; readonly code: string | undefined; readonly message: string }
 );

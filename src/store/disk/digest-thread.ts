@@ -2,12 +2,12 @@ import { Worker } from 'node:worker_threads';
 import { siblingScript } from '../../lib/sibling-script.ts';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
 import type { DigestReply } from './digest-messages.ts';
-import { DigestedBytes, DigestThreadError } from './digested-bytes.ts';
+import { DigestStream, DigestThreadError } from './digest-stream.ts';
 
 /** Bytes of a buffer in which bytes go to the thread. */
 const bufferSize = 512 * 1024;
 
-/** Buffers that are kept for the next series. */
+/** Buffers that are kept for the next stream. */
 const mostSpare = 4;
 
 /** Milliseconds after which a thread with nothing to do ends. */
@@ -15,10 +15,10 @@ const patience = 30_000;
 
 /**
  * A thread that hashes bytes, and writes them to files, so that the main thread stays free for its clients. It starts
- * with the first series of bytes, keeps the process alive as long as there is one, and ends some time after the last.
+ * with the first stream of bytes, keeps the process alive as long as there is one, and ends some time after the last.
  */
 export class DigestThread {
-  readonly #series = new Map<number, DigestedBytes>();
+  readonly #streams = new Map<number, DigestStream>();
   readonly #script: URL;
   #spare: Buffer[] = [];
   #worker: Worker | undefined;
@@ -32,17 +32,17 @@ export class DigestThread {
   }
 
   /**
-   * Begins a series of bytes, which must be ended or dropped.
+   * Begins a stream of bytes, which must be ended or dropped.
    * @param path the file that they are written to, made anew; without it they are hashed alone
    * @throws DigestThreadError once the thread is closed
    */
-  begin(algorithm: DigestAlgorithm, path?: string): DigestedBytes {
+  begin(algorithm: DigestAlgorithm, path?: string): DigestStream {
     if (this.#closed) throw new DigestThreadError('the digest thread was closed');
     clearTimeout(this.#idle);
     const worker = this.#running();
     worker.ref();
     const id = ++this.#lastId;
-    const series = new DigestedBytes(
+    const stream = new DigestStream(
       {
         line: {
           send: (command, transferred = []) => worker.postMessage(command, transferred),
@@ -52,9 +52,9 @@ export class DigestThread {
       },
       { id },
     );
-    this.#series.set(id, series);
+    this.#streams.set(id, stream);
     worker.postMessage({ id, kind: 'begin', algorithm, path });
-    return series;
+    return stream;
   }
 
   /**
@@ -62,16 +62,16 @@ export class DigestThread {
    * @throws DigestThreadError
    */
   async digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm): Promise<Digest> {
-    const series = this.begin(algorithm);
+    const stream = this.begin(algorithm);
     try {
-      await series.write(bytes);
-      return await series.end();
+      await stream.write(bytes);
+      return await stream.end();
     } finally {
-      await series.drop();
+      await stream.drop();
     }
   }
 
-  /** Ends the thread; series that have not ended fail. */
+  /** Ends the thread; streams that have not ended fail. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#end();
@@ -86,7 +86,7 @@ export class DigestThread {
     this.#worker = worker;
     worker.on('message', (reply: DigestReply) => {
       if (reply.kind === 'taken') this.#keep(Buffer.from(reply.buffer));
-      this.#series.get(reply.id)?.told(reply);
+      this.#streams.get(reply.id)?.told(reply);
       if (reply.kind !== 'taken') this.#over(reply.id);
     });
     worker.on('error', (cause) => this.#lost(worker, cause));
@@ -99,8 +99,8 @@ export class DigestThread {
   }
 
   #over(id: number): void {
-    this.#series.delete(id);
-    if (this.#series.size > 0) return;
+    this.#streams.delete(id);
+    if (this.#streams.size > 0) return;
     this.#worker?.unref();
     this.#idle = setTimeout(() => void this.#end(), patience);
     this.#idle.unref();
@@ -117,8 +117,8 @@ export class DigestThread {
   #lost(worker: Worker, cause: unknown): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
-    const lost = [...this.#series.values()];
-    this.#series.clear();
-    for (const series of lost) series.lost(new DigestThreadError('the digest thread ended', { cause }));
+    const lost = [...this.#streams.values()];
+    this.#streams.clear();
+    for (const stream of lost) stream.lost(new DigestThreadError('the digest thread ended', { cause }));
   }
 }

@@ -7,11 +7,11 @@ import { Ingest } from './ingest.ts';
 /** The entry of the digest thread: hashes bytes, and writes them where they are to be kept. */
 
 /** Bytes that come one after the other. */
-type Series = { take(bytes: Buffer): void; digest(): Promise<Digest>; close(): void };
+type Stream = { take(bytes: Buffer): void; digest(): Promise<Digest>; close(): void };
 
 if (parentPort === null) throw new Error('this file is started as a worker thread');
 const port = parentPort;
-const open = new Map<number, Series>();
+const open = new Map<number, Stream>();
 
 port.on('message', (command: DigestCommand) => {
   run(command).catch((error: NodeJS.ErrnoException) => {
@@ -22,7 +22,7 @@ port.on('message', (command: DigestCommand) => {
 
 async function run(command: DigestCommand): Promise<void> {
   const { id } = command;
-  const series = open.get(id);
+  const stream = open.get(id);
   switch (command.kind) {
     case 'begin': {
       const { path, algorithm } = command;
@@ -32,7 +32,7 @@ async function run(command: DigestCommand): Promise<void> {
     case 'bytes': {
       const { buffer, length } = command;
       try {
-        series?.take(Buffer.from(buffer, 0, length));
+        stream?.take(Buffer.from(buffer, 0, length));
       } finally {
         reply({ id, kind: 'taken', buffer }, [buffer]);
       }
@@ -40,8 +40,8 @@ async function run(command: DigestCommand): Promise<void> {
     }
     case 'end': {
       // One that failed has been answered.
-      if (series === undefined) return;
-      const digest = await series.digest();
+      if (stream === undefined) return;
+      const digest = await stream.digest();
       forget(id);
       reply({ id, kind: 'ended', digest });
       return;
@@ -55,7 +55,7 @@ async function run(command: DigestCommand): Promise<void> {
   }
 }
 
-function hashing(algorithm: DigestAlgorithm): Series {
+function hashing(algorithm: DigestAlgorithm): Stream {
   const hash = createHash(algorithm);
   return {
     take: (bytes) => void hash.update(bytes),
@@ -64,7 +64,7 @@ function hashing(algorithm: DigestAlgorithm): Series {
   };
 }
 
-function writing(path: string, algorithm: DigestAlgorithm): Series {
+function writing(path: string, algorithm: DigestAlgorithm): Stream {
   const ingest = Ingest.open(path, { algorithm, limit: Number.MAX_SAFE_INTEGER, resumable: false });
   let end = 0;
   return {

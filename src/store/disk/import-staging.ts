@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts';
+import type { DigestStream } from './digest-stream.ts';
 import type { DigestThread } from './digest-thread.ts';
-import type { DigestedBytes } from './digested-bytes.ts';
 import type { Layout } from './layout.ts';
 
 /** Most of a disk that an import leaves free, in bytes; of a small disk a fiftieth. */
@@ -82,9 +82,9 @@ export class Staging {
 /** A file that is written once, from its beginning to its end. */
 export class StagedFile {
   readonly path: string;
-  readonly #bytes: DigestedBytes;
+  readonly #bytes: DigestStream;
 
-  constructor(path: string, bytes: DigestedBytes) {
+  constructor(path: string, bytes: DigestStream) {
     this.path = path;
     this.#bytes = bytes;
   }

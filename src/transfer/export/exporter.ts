@@ -1,8 +1,8 @@
 import { formatSize } from '../../lib/units.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
+import type { DigestStream } from '../../store/disk/digest-stream.ts';
 import type { DigestThread } from '../../store/disk/digest-thread.ts';
-import type { DigestedBytes } from '../../store/disk/digested-bytes.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
@@ -131,21 +131,21 @@ export class Exporter {
       return buffer.subarray(0, bytes);
     };
     let ahead: Promise<Buffer> | undefined;
-    let series: DigestedBytes | undefined;
+    let stream: DigestStream | undefined;
     try {
-      series = this.#deps.digests.begin(digestAlgorithm(digest));
+      stream = this.#deps.digests.begin(digestAlgorithm(digest));
       ahead = size === 0 ? undefined : read(0);
       for (let position = 0; ahead !== undefined; ) {
         const piece: Buffer = await ahead;
         position += piece.length;
         // The disk works on the next piece while this one is sent.
         ahead = position < size ? read(position) : undefined;
-        await series.write(piece);
-        if (ahead === undefined && (await series.end()) !== digest) throw changed(digest);
+        await stream.write(piece);
+        if (ahead === undefined && (await stream.end()) !== digest) throw changed(digest);
         yield piece;
       }
     } finally {
-      await series?.drop();
+      await stream?.drop();
       await ahead?.catch(() => undefined);
       await file.close();
     }

@@ -5,8 +5,8 @@ import type { Log } from '../../lib/log.ts';
 import { type Digest, digestAlgorithm } from '../../oci/digest.ts';
 import type { PullFact } from '../../pull/pull-facts.ts';
 import type { BlobFile, BlobStore } from '../../store/blob-store.ts';
+import type { DigestStream } from '../../store/disk/digest-stream.ts';
 import type { DigestThread } from '../../store/disk/digest-thread.ts';
-import type { DigestedBytes } from '../../store/disk/digested-bytes.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { StoredBlobs } from '../../store/stored-blobs.ts';
 
@@ -121,13 +121,13 @@ export class Scrub {
     signal.throwIfAborted();
     const file = await this.#deps.bytes.open(digest);
     if (file === undefined) return;
-    let series: DigestedBytes | undefined;
+    let stream: DigestStream | undefined;
     let found: Found;
     try {
-      series = this.#deps.digests.begin(digestAlgorithm(digest));
-      found = await read(file, series, run, signal);
+      stream = this.#deps.digests.begin(digestAlgorithm(digest));
+      found = await read(file, stream, run, signal);
     } finally {
-      await series?.drop();
+      await stream?.drop();
       await file.close();
     }
     run.checked();
@@ -223,10 +223,10 @@ class Run {
 }
 
 /** Reads a whole file into the digest thread; what the disk does not give is told apart from every other failure. */
-async function read(file: BlobFile, series: DigestedBytes, run: Run, signal: AbortSignal): Promise<Found> {
+async function read(file: BlobFile, stream: DigestStream, run: Run, signal: AbortSignal): Promise<Found> {
   for (let position = 0; ; ) {
     signal.throwIfAborted();
-    const room = await series.room();
+    const room = await stream.room();
     let bytes: number;
     try {
       bytes = await file.read(room, room.length, position);
@@ -234,8 +234,8 @@ async function read(file: BlobFile, series: DigestedBytes, run: Run, signal: Abo
       signal.throwIfAborted();
       return { kind: 'unreadable', cause };
     }
-    if (bytes === 0) return { kind: 'digest', digest: await series.end() };
-    series.filled(bytes);
+    if (bytes === 0) return { kind: 'digest', digest: await stream.end() };
+    stream.filled(bytes);
     position += bytes;
     await run.read(bytes, signal);
   }

@@ -101,18 +101,18 @@ async function digestUnpacked(
   signal: AbortSignal,
 ): Promise<Digest> {
   if (compression === undefined) return digest;
-  const series = digests.begin('sha256');
+  const stream = digests.begin('sha256');
   try {
     let size = 0;
     for await (const piece of unpacked(fileContent(file.path), compression)) {
       signal.throwIfAborted();
       size += piece.length;
       if (size > largestLayer) throw damaged(`${digest} unpacks to more than any layer has`);
-      await series.write(piece);
+      await stream.write(piece);
     }
-    return await series.end();
+    return await stream.end();
   } finally {
-    await series.drop();
+    await stream.drop();
   }
 }
 

@@ -5,7 +5,7 @@ import { leftOf, type Period } from './period.ts';
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /** Whether a request may go out: as usual, as the one that finds out, or not. */
-export type BreakerPass = {
+export type BreakerPermit = {
   readonly kind: 'yes' | 'probe' | 'no';
   /** To be called when the request has ended, however it ended; more calls do nothing. */
   release(): void;
@@ -77,7 +77,7 @@ export class Breaker {
   }
 
   /** Asks to send a request. A half-open breaker gives out one `probe` at a time. */
-  admit(): BreakerPass {
+  admit(): BreakerPermit {
     const { state } = this;
     if (state === 'closed') return { kind: 'yes', release: nothing };
     if (state === 'open' || this.#probe !== undefined) return { kind: 'no', release: nothing };

@@ -1,9 +1,10 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { UpstreamErrorReason } from '../result.ts';
-import { Breaker, type BreakerOptions, type BreakerPass, type BreakerState } from './breaker.ts';
-import { ageOf, leftOf } from './period.ts';
+import { Breaker, type BreakerOptions, type BreakerPermit, type BreakerState } from './breaker.ts';
+import { ageOf } from './period.ts';
+import { Quarantine } from './quarantine.ts';
 import { type Priority, RateLimit } from './rate-limit.ts';
-import type { HealthSnapshot, Quarantine } from './snapshot.ts';
+import type { HealthSnapshot } from './snapshot.ts';
 import { Speed, type Transfer } from './speed.ts';
 
 /**
@@ -12,18 +13,18 @@ import { Speed, type Transfer } from './speed.ts';
  */
 export type FailureKind = UpstreamErrorReason | 'stall' | 'server-error' | 'missing' | 'denied' | 'limited';
 
-/** Why an upstream is not to be asked now, and for how many milliseconds. `probing`: another request finds out. */
-export type Bar = {
+/** Why an upstream is not to be asked now, and for how many milliseconds. `probing`: another request finds out whether it is back. */
+export type Exclusion = {
   readonly kind: 'open' | 'probing' | 'limited' | 'quarantined';
   readonly ms: number;
   /** For people, such as `breaker open for 4 s`. */
   readonly reason: string;
 };
 
-/** Leave to send a request, or the reason why not. `release` as with {@link BreakerPass}. */
-type Admission =
-  | (BreakerPass & { readonly kind: 'yes' | 'probe' })
-  | (BreakerPass & { readonly kind: 'no'; readonly reason: string });
+/** Whether a request may be sent, and why not. `release` as with {@link BreakerPermit}. */
+type Permit =
+  | (BreakerPermit & { readonly kind: 'yes' | 'probe' })
+  | (BreakerPermit & { readonly kind: 'no'; readonly reason: string });
 
 /** The state of an upstream, for metrics and logs. */
 type HealthDescription = {
@@ -36,9 +37,7 @@ type HealthDescription = {
   readonly quarantinedUntil: number | undefined;
 };
 
-const quarantineTime = 10 * 60_000;
-const longestQuarantine = 24 * 60 * 60_000;
-
+/** What counts against an upstream. */
 const failures: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'unreachable',
   'timeout',
@@ -58,9 +57,9 @@ export class UpstreamHealth {
   readonly #clock: Clock;
   readonly #breaker: Breaker;
   readonly #speed: Speed;
+  readonly #quarantine: Quarantine;
   readonly #madeAt: number;
   #sampledAt: number | undefined;
-  #quarantine: Quarantine | undefined;
 
   /** @param deps.random a number from 0 to below 1, for the length of pauses */
   constructor(deps: { clock: Clock; random: () => number }, options: { breaker?: BreakerOptions } = {}) {
@@ -69,6 +68,7 @@ export class UpstreamHealth {
     this.rateLimit = new RateLimit({ clock: deps.clock });
     this.#breaker = new Breaker(deps, options.breaker);
     this.#speed = new Speed(deps);
+    this.#quarantine = new Quarantine(deps);
   }
 
   get state(): BreakerState {
@@ -171,28 +171,17 @@ export class UpstreamHealth {
    * Takes the upstream out for content, since it served wrong bytes: for `ms` (10 minutes), twice as long each time
    * again, a day at most. What is found out meanwhile adds nothing; after a day of good conduct it starts over.
    */
-  quarantine(reason: string, ms: number = quarantineTime): void {
-    const now = this.#clock.now();
-    const last = this.#quarantine;
-    if (leftOf(last, now) > 0) return;
-    const again = last !== undefined && now - (last.since + last.ms) < longestQuarantine;
-    const repeats = again ? last.repeats + 1 : 1;
-    this.#quarantine = {
-      reason,
-      since: now,
-      ms: Math.min(longestQuarantine, ms * 2 ** (repeats - 1)),
-      repeats,
-    };
+  quarantine(reason: string, ms?: number): void {
+    this.#quarantine.begin(reason, ms);
   }
 
   /** Why it is not to be asked now; quarantine is for content only. Changes nothing. */
-  barFor(purpose: 'content' | 'tags'): Bar | undefined {
-    const now = this.#clock.now();
-    const quarantined = purpose === 'content' ? leftOf(this.#quarantine, now) : 0;
+  exclusionFor(purpose: 'content' | 'tags'): Exclusion | undefined {
+    const quarantined = purpose === 'content' ? this.#quarantine.left : 0;
     if (quarantined > 0) {
-      return { kind: 'quarantined', ms: quarantined, reason: `quarantined: ${this.#quarantine?.reason}` };
+      return { kind: 'quarantined', ms: quarantined, reason: `quarantined: ${this.#quarantine.reason}` };
     }
-    const limited = this.rateLimit.retryAfter(now);
+    const limited = this.rateLimit.retryAfter(this.#clock.now());
     if (limited !== undefined) {
       return { kind: 'limited', ms: limited * 1000, reason: `rate-limited for ${limited} s` };
     }
@@ -207,9 +196,9 @@ export class UpstreamHealth {
    * Asks to send a request now; the breaker and the budget decide, quarantine does not. To be released when the
    * request has ended. Its outcome is told by `observe…`.
    */
-  admit(priority: Priority = 'foreground'): Admission {
-    const bar = this.barFor('tags');
-    if (bar !== undefined) return refused(bar.reason);
+  admit(priority: Priority = 'foreground'): Permit {
+    const exclusion = this.exclusionFor('tags');
+    if (exclusion !== undefined) return refused(exclusion.reason);
     if (!this.rateLimit.mayAsk(priority)) return refused('its budget of requests is kept for those who wait');
     const { kind, release } = this.#breaker.admit();
     if (kind === 'no') return refused('another request finds out if it is back');
@@ -218,19 +207,19 @@ export class UpstreamHealth {
   }
 
   describe(): HealthDescription {
-    const now = this.#clock.now();
-    const quarantined = leftOf(this.#quarantine, now);
+    const quarantined = this.#quarantine.left;
     return {
       state: this.state,
       firstByteMs: this.firstByteMs,
       bytesPerSecond: this.bytesPerSecond,
       remaining: this.rateLimit.remaining,
-      quarantinedUntil: quarantined > 0 ? now + quarantined : undefined,
+      quarantinedUntil: quarantined > 0 ? this.#clock.now() + quarantined : undefined,
     };
   }
 
   /** All of it, as plain JSON. */
   snapshot(): HealthSnapshot {
+    const quarantine = this.#quarantine.snapshot();
     return {
       version: 1,
       at: this.#clock.now(),
@@ -238,7 +227,7 @@ export class UpstreamHealth {
       pace: this.#speed.snapshot(),
       breaker: this.#breaker.snapshot(),
       bank: this.rateLimit.snapshot(),
-      ...(this.#quarantine && { quarantine: this.#quarantine }),
+      ...(quarantine && { quarantine }),
     };
   }
 
@@ -248,7 +237,7 @@ export class UpstreamHealth {
     this.#speed.restore(snapshot.pace);
     this.#breaker.restore(snapshot.breaker);
     this.rateLimit.restore(snapshot.bank);
-    this.#quarantine = snapshot.quarantine;
+    this.#quarantine.restore(snapshot.quarantine);
   }
 
   #sampled(): void {
@@ -256,6 +245,6 @@ export class UpstreamHealth {
   }
 }
 
-function refused(reason: string): Admission {
+function refused(reason: string): Permit {
   return { kind: 'no', reason, release: () => {} };
 }

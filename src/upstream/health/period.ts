@@ -3,7 +3,7 @@ export type Period = { readonly since: number; readonly ms: number };
 
 /**
  * The milliseconds of a period that are left, 0 when it is over or there is none. A clock that was set back to
- * before the period began ends it, so that nothing is barred for longer than was meant.
+ * before the period began ends it, so that nothing is excluded for longer than was meant.
  */
 export function leftOf(period: Period | undefined, now: number): number {
   if (period === undefined || now < period.since) return 0;

@@ -43,7 +43,7 @@ export class ProbeSchedule {
 }
 
 function isDue(health: UpstreamHealth, sinceTold: number, patience: number): boolean {
-  if (health.barFor('tags') !== undefined) return false;
+  if (health.exclusionFor('tags') !== undefined) return false;
   if (health.state === 'half-open') return sinceTold >= pauseBetween || sinceTold < 0;
   return health.idleMs > patience && (sinceTold > patience || sinceTold < 0);
 }

@@ -1,6 +1,6 @@
 import { formatSize } from '../../lib/units.ts';
 import { UpstreamError, type UpstreamRefusal } from '../result.ts';
-import type { Bar, UpstreamHealth } from './health.ts';
+import type { Exclusion, UpstreamHealth } from './health.ts';
 
 /** What is ranked: an `UpstreamClient`, or anything that knows these of itself. */
 type Candidate = {
@@ -12,8 +12,8 @@ type Candidate = {
 /** A candidate in its place. */
 export type Ranked<T extends Candidate> = {
   readonly upstream: T;
-  /** Why it is not to be asked now, if so; the candidates with a bar come last. */
-  readonly bar: Bar | undefined;
+  /** Why it is not to be asked now, if so; the candidates with an exclusion come last. */
+  readonly exclusion: Exclusion | undefined;
   /** It is first to be measured, not for being the quickest. */
   readonly exploring: boolean;
   /** When the transfer is expected to be complete, in seconds. */
@@ -39,14 +39,14 @@ const usualBytes = 8 * 1024 * 1024;
 
 const unknownPriors: Priors = { firstByteMs: 100, bytesPerSecond: 10_000_000 };
 
-const barOrder = { probing: 1, open: 1, limited: 2, quarantined: 3 } as const satisfies Record<
-  Bar['kind'],
+const exclusionOrder = { probing: 1, open: 1, limited: 2, quarantined: 3 } as const satisfies Record<
+  Exclusion['kind'],
   number
 >;
 
 /**
  * All candidates, the one that is expected to deliver `bytes` soonest first; those behind a half-open breaker after
- * the rest, then those that are barred, the least bad first. Now and then one is put first to be measured; call its
+ * the rest, then those that are excluded, the least bad first. Now and then one is put first to be measured; call its
  * `health.began(bytes)` when it is asked, or it will be put first again.
  * @param bytes `undefined` when not known
  * @param random a number from 0 to below 1
@@ -62,7 +62,7 @@ export function rankForBytes<T extends Candidate>(
     .map((upstream) => judge(upstream, size, priors))
     .toSorted((a, b) => tierOf(a) - tierOf(b) || costOf(a) - costOf(b));
   const explored = toExplore(
-    ranked.filter(({ bar }) => bar === undefined),
+    ranked.filter(({ exclusion }) => exclusion === undefined),
     size,
     random,
   );
@@ -71,16 +71,22 @@ export function rankForBytes<T extends Candidate>(
   return [first, ...ranked.filter((other) => other !== explored)];
 }
 
-/** The candidates that may be asked what a tag means, in the listed order; those that are barred last. */
+/** The candidates that may be asked what a tag means, in the listed order; those that are excluded last. */
 export function rankForTags<T extends Candidate>(candidates: readonly T[]): readonly Ranked<T>[] {
   const ranked = candidates
     .filter(({ tags }) => tags)
     .map((upstream): Ranked<T> => {
-      const bar = upstream.health.barFor('tags');
+      const exclusion = upstream.health.exclusionFor('tags');
       const expected = expectedSeconds(upstream.health, 0);
-      return { upstream, bar, exploring: false, expected, reason: bar?.reason ?? 'in the listed order' };
+      return {
+        upstream,
+        exclusion,
+        exploring: false,
+        expected,
+        reason: exclusion?.reason ?? 'in the listed order',
+      };
     });
-  return [...ranked.filter(({ bar }) => !bar), ...ranked.filter(({ bar }) => bar)];
+  return [...ranked.filter(({ exclusion }) => !exclusion), ...ranked.filter(({ exclusion }) => exclusion)];
 }
 
 /**
@@ -88,8 +94,8 @@ export function rankForTags<T extends Candidate>(candidates: readonly T[]): read
  * never one that limits us: to ask it again is what it forbids.
  */
 export function askable<T extends Ranked<Candidate>>(ranked: readonly T[]): readonly T[] {
-  const admitted = ranked.filter(({ bar }) => bar === undefined);
-  return admitted.length > 0 ? admitted : ranked.filter(({ bar }) => bar?.kind !== 'limited');
+  const admitted = ranked.filter(({ exclusion }) => exclusion === undefined);
+  return admitted.length > 0 ? admitted : ranked.filter(({ exclusion }) => exclusion?.kind !== 'limited');
 }
 
 /**
@@ -142,20 +148,20 @@ function known(values: readonly (number | undefined)[]): number[] {
 
 function judge<T extends Candidate>(upstream: T, size: number, priors: Priors): Ranked<T> {
   const { health } = upstream;
-  const bar = health.barFor('content');
+  const exclusion = health.exclusionFor('content');
   const expected = expectedSeconds(health, size, priors);
   const text = `expected ${expected.toFixed(expected < 10 ? 1 : 0)} s for ${formatSize(size)}`;
-  const reason = bar?.reason ?? (health.state === 'closed' ? text : `half-open, ${text}`);
-  return { upstream, bar, exploring: false, expected, reason };
+  const reason = exclusion?.reason ?? (health.state === 'closed' ? text : `half-open, ${text}`);
+  return { upstream, exclusion, exploring: false, expected, reason };
 }
 
-function tierOf({ bar, upstream }: Ranked<Candidate>): number {
-  if (bar !== undefined) return 1 + barOrder[bar.kind];
+function tierOf({ exclusion, upstream }: Ranked<Candidate>): number {
+  if (exclusion !== undefined) return 1 + exclusionOrder[exclusion.kind];
   return upstream.health.state === 'closed' ? 0 : 1;
 }
 
-function costOf({ bar, expected }: Ranked<Candidate>): number {
-  return bar === undefined ? expected : bar.ms;
+function costOf({ exclusion, expected }: Ranked<Candidate>): number {
+  return exclusion === undefined ? expected : exclusion.ms;
 }
 
 function toExplore<T extends Candidate>(

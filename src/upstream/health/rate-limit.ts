@@ -99,9 +99,9 @@ export class RateLimit {
    */
   backgroundIn(): number {
     const now = this.#clock.now();
-    const barred = leftOf(this.#limited, now);
+    const excluded = leftOf(this.#limited, now);
     const budget = this.#budget();
-    if (barred > 0 || budget?.remaining === undefined) return barred;
+    if (excluded > 0 || budget?.remaining === undefined) return excluded;
     if (budget.remaining < reserveOf(budget)) return budget.validFor;
     return leftOf(this.#background, now);
   }

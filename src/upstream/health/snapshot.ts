@@ -3,7 +3,7 @@ import type { RateLimitSnapshot } from './rate-limit.ts';
 import type { SpeedSnapshot } from './speed.ts';
 
 /** What is held against an upstream that served wrong bytes. Times in milliseconds (since the Unix epoch). */
-export type Quarantine = {
+export type QuarantineSnapshot = {
   readonly reason: string;
   readonly since: number;
   readonly ms: number;
@@ -22,7 +22,7 @@ export type HealthSnapshot = {
   readonly pace: SpeedSnapshot;
   readonly breaker: BreakerSnapshot;
   readonly bank: RateLimitSnapshot;
-  readonly quarantine?: Quarantine;
+  readonly quarantine?: QuarantineSnapshot;
 };
 
 type Fields = Readonly<Record<string, unknown>>;

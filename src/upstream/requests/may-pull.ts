@@ -44,9 +44,9 @@ export async function mayPull(
   const denied = { kind: 'denied', upstream: name, status: 401 } as const;
   const credential = parseBasic(wanted.authorization);
   if (credential === undefined) return denied;
-  const bar = deps.health.barFor('tags');
-  if (bar?.kind === 'open') {
-    const cause = new UpstreamError(`it is not asked now (${bar.reason})`, {
+  const exclusion = deps.health.exclusionFor('tags');
+  if (exclusion?.kind === 'open') {
+    const cause = new UpstreamError(`it is not asked now (${exclusion.reason})`, {
       upstream: name,
       op: 'may-pull',
       reason: 'unreachable',

@@ -184,7 +184,9 @@ async function openScene(count: number) {
       if (one && !misled) expect(stored, journals()).toBe(true);
       if (stored) expect(digestOf(await readFile(scene.layout.blob(digest)))).toBe(digest);
       // Nobody who is right is ever blamed.
-      const blamed = scene.upstreams.filter(({ health }) => health.barFor('content')?.kind === 'quarantined');
+      const blamed = scene.upstreams.filter(
+        ({ health }) => health.exclusionFor('content')?.kind === 'quarantined',
+      );
       for (const { name } of blamed) {
         const { last = 'none' } = conducts[upstreams.findIndex(({ host }) => host === name)] ?? {};
         expect(['corrupt', 'corrupt once', 'truncated']).toContain(last);

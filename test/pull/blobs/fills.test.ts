@@ -152,7 +152,7 @@ test('wrong bytes twice are told, and nothing of them is kept', async () => {
   expect(await reading).toMatchObject({ bytes: Buffer.alloc(0), failure: { code: 'UNAVAILABLE' } });
   expect(scene.upstream.journal.count(downloadsOf(small))).toBe(2);
   expect(new Set(scene.distrusted)).toEqual(new Set([scene.upstream.host]));
-  expect(scene.upstreams[0]?.health.barFor('content')).toMatchObject({ kind: 'quarantined' });
+  expect(scene.upstreams[0]?.health.exclusionFor('content')).toMatchObject({ kind: 'quarantined' });
   expect(filesUnder(scene.layout.fills)).toEqual([]);
   expect(await scene.store.size(small.digest)).toBeUndefined();
   expect(scene.reports).toMatchObject([{ result: 'corrupt' }]);
@@ -252,7 +252,7 @@ test('a damaged rest of a small blob is replaced without anybody noticing', asyn
   expect((await readFile(scene.layout.blob(small.digest))).equals(small.bytes)).toBe(true);
   // What the earlier run left was wrong: who brought the rest is not to blame.
   expect(scene.distrusted).toEqual([]);
-  expect(scene.upstreams[0]?.health.barFor('content')).toBeUndefined();
+  expect(scene.upstreams[0]?.health.exclusionFor('content')).toBeUndefined();
 });
 
 test('closing ends the downloads, tells who waits, and leaves what came for the next start', async () => {

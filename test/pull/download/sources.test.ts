@@ -143,7 +143,7 @@ test('another round is hopeless when none can answer, and not for what the bytes
   client('b').health.quarantine('wrong bytes');
   expect(sources.allBarred).toBe(false);
   for (let times = 0; times < 20; times += 1) client('b').health.observeFailure('unreachable');
-  expect(client('b').health.barFor('content')?.kind).toBe('quarantined');
+  expect(client('b').health.exclusionFor('content')?.kind).toBe('quarantined');
   expect(sources.allBarred).toBe(true);
 });
 

@@ -78,7 +78,7 @@ function begin(
     /** Those that are not asked for content for a while. */
     quarantined: () =>
       scene.upstreams
-        .filter(({ client }) => client.health.barFor('content')?.kind === 'quarantined')
+        .filter(({ client }) => client.health.exclusionFor('content')?.kind === 'quarantined')
         .map(({ client }) => client.name),
   };
 }
@@ -361,7 +361,7 @@ test('two real upstreams in parallel, one of which corrupts its part: only that 
   honest.heal();
   await within(fill.done, 'the blob');
   expect((await readFile(scene.layout.blob(large.digest))).equals(large.bytes)).toBe(true);
-  const states = scene.upstreams.map(({ name, health }) => [name, health.barFor('content')?.kind]);
+  const states = scene.upstreams.map(({ name, health }) => [name, health.exclusionFor('content')?.kind]);
   expect(states).toEqual([
     [liar.host, 'quarantined'],
     [honest.host, undefined],

@@ -60,17 +60,17 @@ test('however bytes are cut up, the digest is theirs, and the file holds them', 
       async (sizes, algorithm, kept) => {
         if (kept) runs += 1;
         const path = kept ? join(folder, `${runs}`) : undefined;
-        const series = thread.begin(algorithm, path);
+        const stream = thread.begin(algorithm, path);
         let end = 0;
         for (const length of sizes) {
           // Theirs again once they were taken: what becomes of them then is not hashed.
           const piece = Buffer.from(bytes.subarray(end, end + length));
-          await series.write(piece);
+          await stream.write(piece);
           piece.fill(0);
           end = Math.min(bytes.length, end + length);
         }
-        expect(await series.end()).toBe(digestOf(bytes.subarray(0, end), algorithm));
-        await series.drop();
+        expect(await stream.end()).toBe(digestOf(bytes.subarray(0, end), algorithm));
+        await stream.drop();
         if (path !== undefined) expect((await readFile(path)).equals(bytes.subarray(0, end))).toBe(true);
       },
     ),
@@ -84,25 +84,25 @@ test('however bytes are cut up, the digest is theirs, and the file holds them', 
 
 test('bytes that are read into the room itself are digested alike', async () => {
   const bytes = seededBytes('room', 3 * bufferSize + 5);
-  const series = thread.begin('sha256');
+  const stream = thread.begin('sha256');
   for (let position = 0; position < bytes.length; ) {
-    const room = await series.room();
+    const room = await stream.room();
     const copied = bytes.copy(room, 0, position, position + 300_000);
-    series.filled(copied);
+    stream.filled(copied);
     position += copied;
   }
-  expect(await series.end()).toBe(digestOf(bytes, 'sha256'));
+  expect(await stream.end()).toBe(digestOf(bytes, 'sha256'));
 });
 
-test('several series go on side by side', async () => {
+test('several streams go on side by side', async () => {
   const all = ['a', 'b', 'c'].map((seed) => ({
     bytes: seededBytes(seed, bufferSize),
-    series: thread.begin('sha256'),
+    stream: thread.begin('sha256'),
   }));
   for (let at = 0; at < bufferSize; at += bufferSize / 4) {
-    for (const { bytes, series } of all) await series.write(bytes.subarray(at, at + bufferSize / 4));
+    for (const { bytes, stream } of all) await stream.write(bytes.subarray(at, at + bufferSize / 4));
   }
-  for (const { bytes, series } of all) expect(await series.end()).toBe(digestOf(bytes, 'sha256'));
+  for (const { bytes, stream } of all) expect(await stream.end()).toBe(digestOf(bytes, 'sha256'));
 });
 
 test('nothing is hashed in the thread that hands the bytes over', async () => {
@@ -120,14 +120,14 @@ test('no more than two buffers are on their way: the next waits until one is bac
     parentPort.on('message', (command) => {
       if (command.kind === 'bytes') taken.push(command);
       if (command.kind !== 'begin') return;
-      // Whoever begins another series lets one buffer of the first go.
+      // Whoever begins another stream lets one buffer of the first go.
       const { id, buffer } = taken.shift() ?? {};
       if (id !== undefined) parentPort.postMessage({ id, kind: 'taken', buffer }, [buffer]);
     });`);
-  const series = held.begin('sha256');
-  for (const _ of [1, 2]) await series.write(Buffer.alloc(bufferSize));
+  const stream = held.begin('sha256');
+  for (const _ of [1, 2]) await stream.write(Buffer.alloc(bufferSize));
   let written = false;
-  const third = series.write(Buffer.alloc(1)).then(() => {
+  const third = stream.write(Buffer.alloc(1)).then(() => {
     written = true;
   });
   for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
@@ -136,7 +136,7 @@ test('no more than two buffers are on their way: the next waits until one is bac
   await within(third, 'room for more');
 });
 
-test('a file that cannot be written fails its series with the system’s code, whoever asks first', async () => {
+test('a file that cannot be written fails its stream with the system’s code, whoever asks first', async () => {
   const folder = await temporaryDirectory();
   await mkdir(join(folder, 'in the way'));
   const other = thread.begin('sha256');
@@ -154,17 +154,17 @@ test('a file that cannot be written fails its series with the system’s code, w
   expect(await other.end()).toBe(digestOf(Buffer.from('abc'), 'sha256'));
 });
 
-test('a series that is dropped lets its file go, and has no digest', async () => {
+test('a stream that is dropped lets its file go, and has no digest', async () => {
   const folder = await temporaryDirectory();
-  const series = thread.begin('sha256', join(folder, 'dropped'));
-  await series.write(Buffer.alloc(bufferSize + 1));
-  await series.drop();
+  const stream = thread.begin('sha256', join(folder, 'dropped'));
+  await stream.write(Buffer.alloc(bufferSize + 1));
+  await stream.drop();
   expect(openFilesUnder(folder)).toEqual([]);
-  await expect(series.end()).rejects.toMatchObject({ code: 'DIGEST_THREAD' });
-  await series.drop();
+  await expect(stream.end()).rejects.toMatchObject({ code: 'DIGEST_THREAD' });
+  await stream.drop();
 });
 
-test('a thread that ends takes its series with it, and the next series has another thread', async () => {
+test('a thread that ends takes its streams with it, and the next stream has another thread', async () => {
   const mortal = scripted(`
     import { parentPort } from 'node:worker_threads';
     parentPort.on('message', ({ kind }) => {
@@ -187,9 +187,9 @@ test('a thread that ends takes its series with it, and the next series has anoth
 });
 
 test('closing fails what has not ended, and what begins later', async () => {
-  const series = thread.begin('sha256');
-  await series.write(Buffer.from('abc'));
-  const settled = expect(series.end()).rejects.toMatchObject({ code: 'DIGEST_THREAD' });
+  const stream = thread.begin('sha256');
+  await stream.write(Buffer.from('abc'));
+  const settled = expect(stream.end()).rejects.toMatchObject({ code: 'DIGEST_THREAD' });
   await thread.close();
   await settled;
   expect(() => thread.begin('sha256')).toThrow(expect.objectContaining({ code: 'DIGEST_THREAD' }));
@@ -203,18 +203,18 @@ test('a thread with nothing to do ends after a while, and another starts when th
     import { parentPort } from 'node:worker_threads';
     let ended = 0;
     parentPort.on('message', ({ id, kind }) => {
-      if (kind === 'end') parentPort.postMessage({ id, kind: 'ended', digest: 'series ' + ++ended });
+      if (kind === 'end') parentPort.postMessage({ id, kind: 'ended', digest: 'stream ' + ++ended });
     });`);
   const next = async () => {
-    const series = counting.begin('sha256');
-    return series.end();
+    const stream = counting.begin('sha256');
+    return stream.end();
   };
-  expect([await next(), await next()]).toEqual(['series 1', 'series 2']);
+  expect([await next(), await next()]).toEqual(['stream 1', 'stream 2']);
   await vi.advanceTimersByTimeAsync(29_999);
-  expect(await next()).toBe('series 3');
+  expect(await next()).toBe('stream 3');
   const kept = counting.begin('sha256');
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(await kept.end()).toBe('series 4');
+  expect(await kept.end()).toBe('stream 4');
   await vi.advanceTimersByTimeAsync(30_000);
-  expect(await next()).toBe('series 1');
+  expect(await next()).toBe('stream 1');
 });

@@ -150,7 +150,7 @@ describe('admission', () => {
     for (let n = 0; n < 3; n++) health.observeFailure('timeout');
     clock.advance(1000);
     expect([health.admit().kind, health.admit().kind]).toEqual(['probe', 'no']);
-    expect(health.barFor('tags')?.kind).toBe('probing');
+    expect(health.exclusionFor('tags')?.kind).toBe('probing');
   });
 });
 
@@ -161,18 +161,18 @@ describe('quarantine', () => {
     for (let n = 0; n < 10; n++) {
       health.quarantine('wrong bytes');
       health.quarantine('found out by another fill meanwhile');
-      const bar = must(health.barFor('content'));
-      expect(bar).toMatchObject({ kind: 'quarantined', reason: 'quarantined: wrong bytes' });
-      expect(health.barFor('tags')).toBeUndefined();
-      expect(health.describe().quarantinedUntil).toBe(clock.now() + bar.ms);
-      lengths.push(bar.ms / minute);
-      clock.advance(bar.ms);
-      expect(health.barFor('content')).toBeUndefined();
+      const exclusion = must(health.exclusionFor('content'));
+      expect(exclusion).toMatchObject({ kind: 'quarantined', reason: 'quarantined: wrong bytes' });
+      expect(health.exclusionFor('tags')).toBeUndefined();
+      expect(health.describe().quarantinedUntil).toBe(clock.now() + exclusion.ms);
+      lengths.push(exclusion.ms / minute);
+      clock.advance(exclusion.ms);
+      expect(health.exclusionFor('content')).toBeUndefined();
     }
     expect(lengths).toEqual([10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
     clock.advance(24 * 60 * minute);
     health.quarantine('wrong bytes');
-    expect(health.barFor('content')?.ms).toBe(10 * minute);
+    expect(health.exclusionFor('content')?.ms).toBe(10 * minute);
   });
 });
 

@@ -161,11 +161,11 @@ describe('rankForBytes', () => {
         });
         const ranked = rankForBytes(all, wanted, random);
         expect(names(ranked).toSorted()).toEqual(all.map(({ name }) => name).toSorted());
-        const bars = ranked.map(({ bar }) => bar !== undefined);
-        expect(bars).toEqual(bars.toSorted());
+        const excluded = ranked.map(({ exclusion }) => exclusion !== undefined);
+        expect(excluded).toEqual(excluded.toSorted());
         const asked = askable(ranked);
-        expect(asked.some(({ bar }) => bar?.kind === 'limited')).toBe(false);
-        expect(asked.length > 0).toBe(ranked.some(({ bar }) => bar?.kind !== 'limited'));
+        expect(asked.some(({ exclusion }) => exclusion?.kind === 'limited')).toBe(false);
+        expect(asked.length > 0).toBe(ranked.some(({ exclusion }) => exclusion?.kind !== 'limited'));
         for (const { expected } of ranked) expect(expected >= 0 && expected < Infinity).toBe(true);
         expect(ranked.slice(1).every(({ exploring }) => !exploring)).toBe(true);
         const tags = all.filter(({ tags: is }) => is).map(({ name }) => name);

@@ -100,7 +100,7 @@ describe('mayPull', () => {
     status = 429;
     expect(await ask()).toMatchObject({ kind: 'limited' });
     // What limits the client's account is none of our budget.
-    expect(client.health.barFor('tags')).toBeUndefined();
+    expect(client.health.exclusionFor('tags')).toBeUndefined();
     status = 500;
     for (let n = 0; n < 5; n++) expect(await ask()).toMatchObject({ kind: 'unavailable' });
     expect(client.health.state).toBe('closed');

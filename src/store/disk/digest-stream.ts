@@ -1,7 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import type { DigestCommand, DigestReply } from './digest-messages.ts';
 
-/** Buffers of one series: one is filled while the thread has the other. */
+/** Buffers of one stream: one is filled while the thread has the other. */
 const mostBuffers = 2;
 
 /** The digest thread is lost, or a file could not be written there; `code` is the system's where it has one. */
@@ -15,10 +15,10 @@ export class DigestThreadError extends Error {
   }
 }
 
-/** What a series needs of the thread. */
-type DigestLine = {
+/** What a stream needs of the thread. */
+type DigestThreadLine = {
   send(command: DigestCommand, transferred?: readonly ArrayBuffer[]): void;
-  /** A buffer that no series uses. */
+  /** A buffer that no stream uses. */
   borrow(): Buffer;
   giveBack(buffer: Buffer): void;
 };
@@ -27,9 +27,9 @@ type DigestLine = {
  * Bytes that are hashed in another thread, and written there where they are to be kept. They are handed over one after
  * the other: nothing is written before the last promise has settled. No more than two buffers are on their way.
  */
-export class DigestedBytes {
+export class DigestStream {
   readonly #id: number;
-  readonly #line: DigestLine;
+  readonly #line: DigestThreadLine;
   readonly #ended = Promise.withResolvers<Digest>();
   readonly #dropped = Promise.withResolvers<void>();
   #current: Buffer | undefined;
@@ -38,7 +38,7 @@ export class DigestedBytes {
   #roomy: PromiseWithResolvers<void> | undefined;
   #over: { readonly failure: Error | undefined } | undefined;
 
-  constructor(deps: { line: DigestLine }, options: { id: number }) {
+  constructor(deps: { line: DigestThreadLine }, options: { id: number }) {
     this.#line = deps.line;
     this.#id = options.id;
     // A failure may be met by a write, and the digest never be asked for.
