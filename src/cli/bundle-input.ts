@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileContent } from '../lib/file-content.ts';
+import { fileContent } from '../lib/read-bytes.ts';
 import { BundleError } from '../transfer/bundle/bundle-error.ts';
 import { decompressed } from '../transfer/bundle/codec.ts';
 import {

@@ -1,6 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { fileContent } from '../lib/file-content.ts';
+import { fileContent } from '../lib/read-bytes.ts';
 import { BundleError } from '../transfer/bundle/bundle-error.ts';
 import { tarEnd, tarHead, tarPadding } from '../transfer/bundle/tar-write.ts';
 

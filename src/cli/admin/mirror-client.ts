@@ -1,4 +1,4 @@
-import { readUpTo } from '../../lib/read-up-to.ts';
+import { readUpTo } from '../../lib/read-bytes.ts';
 import { AdminError } from './admin-client.ts';
 
 /** A login at other mirrors. */

@@ -3,7 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
-import { readUpTo } from '../../lib/read-up-to.ts';
+import { readUpTo } from '../../lib/read-bytes.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Access, TokenAccess } from '../../policy/access.ts';
 import { isTokenAction, type Tokens } from '../../policy/tokens.ts';

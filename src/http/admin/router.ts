@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Context, Hono } from 'hono';
 import type { Log } from '../../lib/log.ts';
-import { readUpTo } from '../../lib/read-up-to.ts';
+import { readUpTo } from '../../lib/read-bytes.ts';
 import { OciError } from '../../oci/errors.ts';
 import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
 import { beginExchange, type Exchange } from '../exchange.ts';

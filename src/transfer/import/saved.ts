@@ -1,4 +1,4 @@
-import { fileContent } from '../../lib/file-content.ts';
+import { fileContent } from '../../lib/read-bytes.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { mediaTypes } from '../../oci/media-types.ts';
 import type { DigestThread } from '../../store/disk/digest-thread.ts';

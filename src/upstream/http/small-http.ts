@@ -1,7 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici';
 import { abandonOnAbort } from '../../lib/abort.ts';
-import { readUpTo } from '../../lib/read-up-to.ts';
+import { readUpTo } from '../../lib/read-bytes.ts';
 import { Egress, type EgressRule } from '../egress/egress.ts';
 import { type ProxyOptions, proxyFor } from '../egress/proxy-choice.ts';
 import { TrustRoots } from '../egress/trust-roots.ts';

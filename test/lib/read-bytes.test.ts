@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readUpTo } from '../../src/lib/read-up-to.ts';
+import { readUpTo } from '../../src/lib/read-bytes.ts';
 
 /** A body of chunks that says how many of them were taken, and whether it was left early. */
 function bodyOf(chunks: readonly string[], failure?: Error) {

@@ -1,3 +1,8 @@
+import { open } from 'node:fs/promises';
+
+/** Bytes of a file that are read at a time. */
+const readSize = 1024 * 1024;
+
 /** The beginning of a body. */
 type Beginning = {
   /** No more than was wanted. */
@@ -19,4 +24,18 @@ export async function readUpTo(body: AsyncIterable<Uint8Array>, most: number): P
     if (length > most) break;
   }
   return { bytes: Buffer.concat(chunks, Math.min(length, most)), whole: length <= most };
+}
+
+/** The bytes of a file, in buffers of their own. */
+export async function* fileContent(file: string): AsyncGenerator<Buffer, void, undefined> {
+  const handle = await open(file, 'r');
+  try {
+    for (;;) {
+      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafeSlow(readSize), 0, readSize);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await handle.close();
+  }
 }
