@@ -24,6 +24,14 @@ export type PolicyRule = {
 /** Allowed, and with which care: the `pin` and `minAge` of the rule that allowed it (default: false, 0). */
 export type PolicyAllowance = { readonly kind: 'allow'; readonly pin: boolean; readonly minAge: number };
 
+/** Not served. `rule` is counted from 1; `undefined` means that the default decided. */
+export type PolicyDenial = {
+  readonly kind: 'deny';
+  readonly rule: number | undefined;
+  /** Names the image, the rule and its reason. What would be allowed instead is `PolicyRules.remedy`. */
+  readonly message: string;
+};
+
 /** A {@link PolicyRule} made ready to match. */
 export type CompiledRule = {
   /** Counted from 1, in the order of the configuration. */
@@ -67,7 +75,7 @@ export function compileRule(rule: PolicyRule, index: number): CompiledRule {
 }
 
 /** The rule as a denial names it: `rule 2 (images **; tags latest)`. */
-export function ruleName({ number, rule }: CompiledRule): string {
+function ruleName({ number, rule }: CompiledRule): string {
   const selectors = [
     `images ${shortList(rule.images)}`,
     rule.tags && `tags ${shortList(rule.tags)}`,
@@ -108,4 +116,28 @@ function checkedDigest(text: string): Digest {
   const digest = parseDigest(text);
   if (digest === undefined) throw new TypeError(`${JSON.stringify(text)} is no sha256 or sha512 digest`);
   return digest;
+}
+
+/** The denial by a rule. @param what the image with its tag or digest, for the message */
+export function denied(what: string, rule: CompiledRule): PolicyDenial {
+  const reason = rule.rule.reason === undefined ? '' : ` ${rule.rule.reason.trim().replace(/\.*$/, '.')}`;
+  return {
+    kind: 'deny',
+    rule: rule.number,
+    message: `policy: ${what} is denied by ${ruleName(rule)}.${reason}`,
+  };
+}
+
+/** The denial where no rule speaks of an image. */
+export function deniedByDefault(what: string): PolicyDenial {
+  return { kind: 'deny', rule: undefined, message: `policy: ${what} is denied because no rule allows it.` };
+}
+
+/** The denial of a digest that no allowed tag is known to lead to: it says how to give it one. */
+export function withWayOut(denial: PolicyDenial): PolicyDenial {
+  const above = denial.rule === undefined ? '' : ` above rule ${denial.rule}`;
+  const wayOut =
+    'No allowed tag is known to lead to this digest: pull an allowed tag that does, write it into the lockfile ' +
+    `("entrepot lock"), or allow the digest in a rule with "digests"${above}.`;
+  return { ...denial, message: `${denial.message} ${wayOut}` };
 }

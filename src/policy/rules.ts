@@ -3,24 +3,19 @@ import type { Digest } from '../oci/digest.ts';
 import {
   type CompiledRule,
   compileRule,
+  denied,
+  deniedByDefault,
   indexOrEnd,
   type PolicyAllowance,
+  type PolicyDenial,
   type PolicyRule,
-  ruleName,
   speaksOf,
   speaksOfAll,
+  withWayOut,
 } from './compiled-rule.ts';
 import { remedyFor } from './remedy.ts';
 
 export type { PolicyRule } from './compiled-rule.ts';
-
-/** Not served. `rule` is counted from 1; `undefined` means that the default decided. */
-export type PolicyDenial = {
-  readonly kind: 'deny';
-  readonly rule: number | undefined;
-  /** Names the image, the rule and its reason. What would be allowed instead is {@link PolicyRules.remedy}. */
-  readonly message: string;
-};
 
 /** Whether an image may be served. */
 export type PolicyDecision = PolicyAllowance | PolicyDenial;
@@ -228,26 +223,4 @@ function settled(possible: readonly CompiledRule[], decision: PolicyDecision): P
       : allowance?.pin === decision.pin && allowance.minAge === decision.minAge,
   );
   return same ? decision : { kind: 'undecided' };
-}
-
-function denied(what: string, rule: CompiledRule): PolicyDenial {
-  const reason = rule.rule.reason === undefined ? '' : ` ${rule.rule.reason.trim().replace(/\.*$/, '.')}`;
-  return {
-    kind: 'deny',
-    rule: rule.number,
-    message: `policy: ${what} is denied by ${ruleName(rule)}.${reason}`,
-  };
-}
-
-function deniedByDefault(what: string): PolicyDenial {
-  return { kind: 'deny', rule: undefined, message: `policy: ${what} is denied because no rule allows it.` };
-}
-
-/** Denied only for want of a tag: says so, and how to give it one. */
-function withWayOut(denial: PolicyDenial): PolicyDenial {
-  const above = denial.rule === undefined ? '' : ` above rule ${denial.rule}`;
-  const wayOut =
-    'No allowed tag is known to lead to this digest: pull an allowed tag that does, write it into the lockfile ' +
-    `("entrepot lock"), or allow the digest in a rule with "digests"${above}.`;
-  return { ...denial, message: `${denial.message} ${wayOut}` };
 }

@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
-import type { PolicyDecision, PolicyDenial, PolicyRules } from '../../policy/rules.ts';
+import type { PolicyDenial } from '../../policy/compiled-rule.ts';
+import type { PolicyDecision, PolicyRules } from '../../policy/rules.ts';
 import type { LinkRecords } from '../../store/link-records.ts';
 import { imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import { waysTo } from '../ways.ts';
