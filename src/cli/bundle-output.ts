@@ -90,7 +90,7 @@ class OpenPart {
     if (this.#pendingBytes >= writeSize) await this.#flush();
   }
 
-  /** Ends the file, on the disk and not only on its way there: sticks are pulled. */
+  /** Closes the file once it is on the disk, since users pull sticks out. */
   async finish(): Promise<void> {
     await this.#flush();
     await this.#handle.sync();

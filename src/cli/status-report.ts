@@ -38,7 +38,7 @@ export const here = 'here';
 /** Missing parts that are listed one by one. */
 const mostListed = 20;
 
-/** What it all comes to: `whole` only when it is so everywhere, and the same. */
+/** The verdict over all places: `whole` only when the image is whole, and the same, at each of them. */
 export function verdict({ places }: ImageReport): 'whole' | 'missing' | 'denied' | 'differs' | 'unknown' {
   const states = places.map(stateOf);
   for (const state of ['unknown', 'denied', 'missing'] as const) if (states.includes(state)) return state;

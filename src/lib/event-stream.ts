@@ -1,10 +1,10 @@
-/** Events that wait to be taken before those that may be missed are. */
+/** Events held for a slow reader. Beyond this number, events that may be missed are dropped. */
 const mostWaiting = 1_000;
 
 /**
- * Runs `work` and gives what it emits, as it comes, to whoever iterates; its failure is thrown after the last event.
- * When the iteration is left or `signal` aborts, the signal that `work` has aborts too, and the iteration ends once
- * `work` has: without a failure, since whoever aborted knows.
+ * Runs `work` and yields what it emits, as it comes. A failure of `work` is thrown after the last event.
+ * When the caller leaves the iteration, or `signal` aborts, the signal of `work` aborts too. The iteration then ends
+ * once `work` has, and throws nothing.
  * @param mayMiss says which events may be dropped for a reader that is slow
  */
 export async function* eventStream<T>(

@@ -16,12 +16,12 @@ export type Identity =
   | { readonly kind: 'bearer'; readonly name: string | undefined; readonly access: readonly TokenAccess[] };
 
 /**
- * What access comes to. `outside-token`: the user may, but the token was issued for something else, so that another
- * token would do.
+ * The result of a judgement. `outside-token`: the user may, but the token was issued for something else. Another token
+ * would do.
  */
 type AccessVerdict = 'allowed' | 'outside-token' | 'refused';
 
-/** Nobody in particular. */
+/** A client that has not logged in. */
 export const anonymous: Identity = { kind: 'anonymous' };
 
 /** Each method's action. What is not in the table has none and is refused: a new method never inherits a right. */

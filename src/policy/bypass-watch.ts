@@ -1,6 +1,6 @@
 import type { Clock } from '../lib/clock.ts';
 
-/** Milliseconds for which a denial makes what its client asks next conspicuous. */
+/** Milliseconds after a denial in which what the same client asks for counts as going around it. */
 const attention = 10 * 60_000;
 
 /** Denials that are remembered at once. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Digest } from '../oci/digest.ts';
 import { type ManifestMediaType, mediaTypes } from '../oci/media-types.ts';
 
-/** A manifest that no client can run: every engine stops at its config instead of asking somebody else. */
+/** A manifest that no client can run. Every engine stops at its config, and does not ask another registry. */
 export type DeniedManifest = {
   readonly digest: Digest;
   readonly mediaType: ManifestMediaType;

@@ -9,7 +9,7 @@ import { BcryptThread } from './bcrypt-thread.ts';
 import type { HtpasswdFile } from './htpasswd.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 
-/** What a name and a password come to. `limited`: the client failed too often to be heard now. */
+/** The result of checking a name and a password. `limited`: the client failed too often to be heard now. */
 type PasswordVerdict =
   | { readonly kind: 'right' }
   | { readonly kind: 'wrong' }

@@ -20,7 +20,7 @@ export type { PolicyRule } from './compiled-rule.ts';
 /** Whether an image may be served. */
 export type PolicyDecision = PolicyAllowance | PolicyDenial;
 
-/** What the decision is depends on the digest that the tag leads to, which is not known yet. */
+/** The decision depends on the digest that the tag leads to, and that digest is not known yet. */
 type Undecided = { readonly kind: 'undecided' };
 
 /** The lockfile, as the rules need it. */

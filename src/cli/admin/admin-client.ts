@@ -70,7 +70,7 @@ export class AdminClient {
       const { ok, body } = await abandonOnAbort(this.#transport.send(request, signal), signal);
       if (!ok) throw await refusal(body);
       yield* body;
-      // Work that was told to stop may end as if all were done.
+      // Aborted work may end its answer as if it were done.
       signal.throwIfAborted();
     } catch (error) {
       if (signal.aborted) throw signal.reason;

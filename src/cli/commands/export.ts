@@ -24,10 +24,10 @@ type Options = ImageSources & {
 
 type Summary = ReturnType<typeof planSummary>;
 
-/** Bytes that a file on a FAT file system may have, and one more. */
+/** One byte more than a file on a FAT file system may have. */
 const fatLimit = 4 * 1024 ** 3;
 
-/** Who asks for parts of 4 GiB has a FAT stick, whose files end one byte below. */
+/** The size of parts. Parts of 4 GiB are made a byte smaller, since a FAT stick holds no larger file. */
 function partSize(asked: number): number {
   return asked === fatLimit ? fatLimit - 1 : asked;
 }

@@ -90,7 +90,7 @@ async function importOne(
     }
   } catch (error) {
     signal.throwIfAborted();
-    // When the archive cannot be read, the server only sees it end.
+    // The server cannot tell an archive that cannot be read from one that ends.
     throw source.failure() ?? error;
   } finally {
     bars.close();

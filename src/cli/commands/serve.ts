@@ -63,8 +63,8 @@ async function serve(flag: string | undefined): Promise<number> {
 }
 
 /**
- * What `names` ask for: the first that arrives, to stop (`first` resolves to it); a later one, to end what runs
- * `interruptible` then, or else the process at once.
+ * Listens to signals. The first asks to stop: `first` resolves to it. A later one ends what runs `interruptible` then,
+ * or else the process at once.
  */
 function stopSignals(names: readonly NodeJS.Signals[]): {
   readonly first: Promise<NodeJS.Signals>;

@@ -18,7 +18,7 @@ export function tooManyLogins(retryAfter: number): OciError {
   });
 }
 
-/** A mirror's word for what may not be had, the same whether it exists or not. */
+/** What a mirror answers about an image that may not be had. It is the same whether the image exists or not. */
 export function notKnownHere(image: string): OciError {
   return new OciError(
     'NAME_UNKNOWN',
@@ -26,7 +26,7 @@ export function notKnownHere(image: string): OciError {
   );
 }
 
-/** What was sent is no user's name and password. */
+/** The name and password that were sent are no user's. */
 export function wrongLogin(): OciError {
   return new OciError('UNAUTHORIZED', 'incorrect username or password: check them and log in again');
 }

@@ -70,7 +70,7 @@ export class Authenticator {
     return this.#passthrough || this.#passwords.any;
   }
 
-  /** Whether an upstream may judge what we do not know. */
+  /** Whether an upstream may judge a login that is no user's here. */
   get passthrough(): boolean {
     return this.#passthrough;
   }

@@ -62,7 +62,7 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
     const { signal } = c.req.raw;
     const planned = await plan(c, signal);
     log.info({ images: planned.contents.images.length, bytes: planned.size }, 'export');
-    return new Response(ReadableStream.from(told(released(exporter, planned, signal), log)), {
+    return new Response(ReadableStream.from(loggingFailure(released(exporter, planned, signal), log)), {
       status: statuses.ok,
       headers: {
         'Content-Type': 'application/x-tar',
@@ -96,12 +96,12 @@ export function bundleRoutes(deps: BundleDeps, options: AdminOptions): Hono {
   return app;
 }
 
-/** What is left of a body: whoever leaves it before its end does not end it. */
+/** The rest of a body. Leaving the loop before its end does not cancel the body. */
 function piecesOf(body: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
   return { [Symbol.asyncIterator]: () => body.values({ preventCancel: true }) };
 }
 
-/** How an import ended: what is wrong with the archive is the user's to know, the rest is for the log. */
+/** The event that an import ends with. The user is told what is wrong with the archive; other failures are thrown. */
 async function imported(run: ReturnType<Importer['run']>, log: Log): Promise<ImportEvent> {
   try {
     const summary = await run;
@@ -116,7 +116,7 @@ async function imported(run: ReturnType<Importer['run']>, log: Log): Promise<Imp
   }
 }
 
-/** The bytes of a bundle; what it holds is let go of when they end, whoever ends them. */
+/** The bytes of a bundle. What the plan holds is released when they end, whoever ends them. */
 async function* released(
   exporter: Exporter,
   plan: ExportPlan,
@@ -129,8 +129,8 @@ async function* released(
   }
 }
 
-/** The status has been sent: the client sees the archive break off, and the log says why. */
-async function* told(
+/** Logs why an export failed. Its status has been sent by then, so that the client only sees the archive break off. */
+async function* loggingFailure(
   pieces: AsyncIterable<Uint8Array>,
   log: Log,
 ): AsyncGenerator<Uint8Array, void, undefined> {

@@ -68,14 +68,14 @@ export function adminRouter({ log }: { log: Log }, options: AdminOptions): Admin
   };
 }
 
-/** Several parts of an API as one; a part whose last route takes everything comes last. */
+/** Joins parts of an API. A part whose last route takes every path comes last. */
 export function joinRoutes(...parts: readonly Hono[]): Hono {
   const app = new Hono();
   for (const part of parts) app.route('/', part);
   return app;
 }
 
-/** Lets pass who may ask; as `AdminOptions.authorize`. */
+/** Throws, as `AdminOptions.authorize` does, when who asks may not. */
 export function permit(
   c: Context,
   image: string | undefined,

@@ -63,7 +63,7 @@ function entriesOf(sync: Sync, image: string): readonly SyncEntry[] {
   );
 }
 
-/** Times as people and programs read them alike. */
+/** A status whose times are RFC 3339 text. */
 function shownStatus({ next, last, ...status }: SyncStatus): object {
   return { ...status, next: timeText(next), last: last && shownRun(last) };
 }

@@ -87,7 +87,7 @@ export function transferRoutes(deps: TransferDeps, options: AdminOptions): Hono 
   return app;
 }
 
-/** Times as people and programs read them alike. */
+/** A status whose times are RFC 3339 text. */
 function shownStatus({ storedAt, ...status }: ImageStatus): object {
   return { ...status, storedAt: storedAt === undefined ? undefined : new Date(storedAt).toISOString() };
 }

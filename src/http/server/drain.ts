@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 
-/** Lets connections go as their answers end once a server is being closed: one that is kept would hold {@link drain} up. */
+/** Closes each connection as its answer ends once the server is closing: a kept one would hold {@link drain} up. */
 export function releaseWhenClosing(server: Server | TlsServer): void {
   server.on('request', (_, outgoing) => {
     // An answer that began before has promised to keep its connection.

@@ -34,7 +34,7 @@ const slowestHandshake = 20_000;
 /** Whether a path is the registry's: below `/v2`, or below a mirror path. */
 const registryPath = /^\/(?:[^/?]+\/)?v2(?:[/?]|$)/;
 
-/** What a server stands on. */
+/** What a server works with. */
 type HttpServerDeps = {
   /** What serves requests; each reads it once, when it comes. */
   current(): { readonly registry: RegistryApi; readonly operations: Hono };
@@ -98,7 +98,7 @@ export class HttpServer {
     releaseWhenClosing(this.#server);
   }
 
-  /** Whether the server is on its way out: it still answers, and says to others that it should get no new work. */
+  /** Whether the server is stopping. It still answers, and says on `/readyz` that it should get no new work. */
   get draining(): boolean {
     return this.#draining;
   }

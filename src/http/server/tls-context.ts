@@ -126,7 +126,7 @@ export class TlsContext {
   }
 }
 
-/** What OpenSSL would only notice at a handshake is noticed here. */
+/** Checks a pair for what OpenSSL would only notice at a handshake. @throws TlsFilesError */
 function checkPair(cert: string, key: string): { notAfter: Date } {
   const leaf = read('the certificate is not PEM', () => new X509Certificate(cert));
   const privateKey = read('the private key is not PEM, or needs a passphrase', () => createPrivateKey(key));
@@ -136,7 +136,7 @@ function checkPair(cert: string, key: string): { notAfter: Date } {
   return { notAfter: new Date(leaf.validTo) };
 }
 
-/** The cause is kept out: OpenSSL's words could hold pieces of a key. */
+/** Runs `parse`; a failure is told as `problem` alone, since OpenSSL's message could hold pieces of a key. */
 function read<T>(problem: string, parse: () => T): T {
   try {
     return parse();

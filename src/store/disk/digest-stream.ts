@@ -59,7 +59,7 @@ export class DigestStream {
     return this.#current.subarray(this.#filled);
   }
 
-  /** So many bytes were put into the room. */
+  /** Says how many bytes were put into the room. */
   filled(bytes: number): void {
     this.#filled += bytes;
     if (this.#filled === this.#current?.length) this.#handOver();
@@ -91,7 +91,7 @@ export class DigestStream {
     return this.#ended.promise;
   }
 
-  /** Lets go of the bytes, whatever became of them; resolves once the file is closed. To be called in the end, too. */
+  /** Ends the stream, whatever became of it; resolves once its file is closed. To be called after {@link end} too. */
   async drop(): Promise<void> {
     if (this.#current !== undefined) this.#line.giveBack(this.#current);
     this.#current = undefined;
@@ -122,7 +122,7 @@ export class DigestStream {
     }
   }
 
-  /** Nothing more comes of it. */
+  /** Fails the stream: the thread says nothing more about it. */
   lost(failure: Error): void {
     this.#over ??= { failure };
     this.#ended.reject(failure);

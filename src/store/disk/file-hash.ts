@@ -6,13 +6,13 @@ import type { DigestAlgorithm } from '../../oci/digest.ts';
 /** Bytes that are hashed from a file between two turns of the event loop; they are to fit into a core's own cache. */
 const piece = 256 * 1024;
 
-/** One a thread suffices, since what is read into it is hashed before anything else happens. */
+/** One buffer serves a whole thread: bytes are hashed before the next are read into it. */
 let shared: Buffer | undefined;
 
 /** Bytes of the file, as they have just been written. */
 type Written = { readonly position: number; readonly bytes: Buffer };
 
-/** Hashes a file from its front on, as far as that is whole. */
+/** Hashes a growing file from its start, up to its first gap. */
 export type FrontHash = {
   /** The file is whole up to `end`; `last`, what was written last, spares reading it again. */
   reached(end: number, last?: Written): void;

@@ -5,12 +5,12 @@ import type { DigestStream } from './digest-stream.ts';
 import type { DigestThread } from './digest-thread.ts';
 import type { Layout } from './layout.ts';
 
-/** Most of a disk that an import leaves free, in bytes; of a small disk a fiftieth. */
+/** Bytes of a disk that an import leaves free. Of a small disk it leaves a fiftieth free. */
 const largestReserve = 1024 ** 3;
 
 /**
- * Where an import keeps what it has not yet found out the meaning of: `imports/<random>/` in the storage. What an
- * import leaves there that was killed is removed by the next one.
+ * Where an import keeps files until it knows what they are: `imports/import-<random>/` in the storage. The next import
+ * removes what a killed one left there.
  */
 export class ImportStaging {
   readonly #root: string;

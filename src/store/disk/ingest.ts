@@ -19,7 +19,7 @@ import { mapOfFill } from './layout.ts';
 /** The map of what has arrived is saved after this many new bytes at the earliest. */
 const mapEvery = 4 * 1024 * 1024;
 
-/** ... and of a large file after so many parts of what is there: a crash loses no larger share of it. */
+/** Of a large file the map is saved after this share of what is there, so that a crash loses no larger share. */
 const mapShare = 1 / 8;
 
 /** What a file is written for. */
@@ -70,7 +70,7 @@ export class Ingest {
       closeSync(openSync(path, 'a'));
       descriptor = openSync(path, 'r+');
       const arrived = readMap(path, options.limit, fstatSync(descriptor).size);
-      // What a crash left beyond the map is of nobody knows what.
+      // Nothing says what a crash left beyond the map.
       ftruncateSync(descriptor, arrived.intervals.at(-1)?.[1] ?? 0);
       return new Ingest(descriptor, path, arrived, options);
     } catch (error) {

@@ -7,12 +7,12 @@ export type Layout = {
   blob(digest: Digest): string;
   /** A download under way or interrupted: `fills/<algorithm>-<hex>`, and beside it `.map`. */
   fill(digest: Digest): string;
-  /** What was found not to be what its name says: `quarantine/<algorithm>-<hex>`. */
+  /** A blob whose bytes have another digest than its name says: `quarantine/<algorithm>-<hex>`. */
   quarantined(digest: Digest): string;
   readonly blobs: string;
   readonly fills: string;
   readonly quarantine: string;
-  /** What imports under way have not yet found out the meaning of: `imports/import-<random>/`. */
+  /** Files of imports under way, until it is known what they are: `imports/import-<random>/`. */
   readonly imports: string;
   readonly index: string;
   /** The key that tokens are signed with. */

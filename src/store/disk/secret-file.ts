@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 
-/** A secret that is there but cannot be one; the message says what to do. */
+/** The file does not hold a secret of the right form. The message says what to do. */
 export class SecretFileError extends Error {
   readonly code = 'SECRET_FILE';
 }
@@ -25,7 +25,7 @@ export async function readOrMakeSecret(file: string, length: number): Promise<Bu
     await handle.close();
   }
   try {
-    // Unlike a rename, a link leaves the secret that somebody else was quicker to make.
+    // A link fails where another process has made the secret first; a rename would replace it.
     await link(draft, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

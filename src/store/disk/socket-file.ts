@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs';
 
-/** The file of a Unix socket: whoever may open it may do everything, so it is its owner's alone. */
+/** The file of a Unix socket. Whoever may open it may do everything, so only its owner may. */
 export class SocketFile {
   readonly path: string;
 

@@ -16,7 +16,7 @@ export const memberNames = {
 /** The whole content of `oci-layout` (image-spec, "Image Layout"). */
 export const layoutFile: Buffer = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
 
-/** An image that a bundle brings: what is at the other end of its name. */
+/** An image that a bundle brings: its name, and the manifest that the name leads to. */
 export type BundleImage = {
   /** `registry/repository`. */
   readonly image: string;
@@ -41,7 +41,7 @@ export type BundleManifest = {
 /** A blob that a bundle brings or leaves out. */
 export type BundleBlob = { readonly digest: Digest; readonly size: number };
 
-/** What a bundle holds, in the order it holds it, and what its images need beside that. */
+/** What a bundle holds, in the order of the archive, and what its images need that it leaves out. */
 export type BundleContents = {
   readonly images: readonly BundleImage[];
   readonly manifests: readonly BundleManifest[];

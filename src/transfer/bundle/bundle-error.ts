@@ -2,7 +2,7 @@
 type BundleErrorCode =
   /** It ends too early. */
   | 'BUNDLE_TRUNCATED'
-  /** Some byte of it is not what it was. */
+  /** A byte of it is not what was written. */
   | 'BUNDLE_CORRUPT'
   /** It is none of the formats that are read, or uses what is not supported of one. */
   | 'BUNDLE_UNSUPPORTED'

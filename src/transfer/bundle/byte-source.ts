@@ -18,7 +18,7 @@ export class ByteSource {
     return this.#offset;
   }
 
-  /** From one byte to `most` of them, as they are at hand; `undefined` at the end. */
+  /** The next bytes, at least one and at most `most`, as many as have arrived; `undefined` at the end. */
   async some(most: number): Promise<Buffer | undefined> {
     while (this.#rest.length === 0) {
       if (this.#ended) return undefined;
@@ -36,7 +36,7 @@ export class ByteSource {
   }
 
   /**
-   * So many bytes as one buffer; `undefined` when the end is here already.
+   * The next `length` bytes as one buffer; `undefined` at the end.
    * @throws BundleError `BUNDLE_TRUNCATED` when there are some, but not as many
    */
   async exactly(length: number): Promise<Buffer | undefined> {
@@ -61,7 +61,7 @@ export class ByteSource {
     );
   }
 
-  /** Lets go of where the bytes come from. */
+  /** Closes what the bytes come from. */
   async close(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;

@@ -16,7 +16,7 @@ export type TarEntry = {
 /** Bytes of an extended header; real ones hold a name or two. */
 const longestExtension = 1024 * 1024;
 
-/** Bytes after the end of an archive that are read over: tapes had blocks of ten kilobytes. */
+/** Bytes after the end of an archive that are skipped: tapes had blocks of ten kilobytes. */
 const mostAfterEnd = 1024 * 1024;
 
 /** What extended headers said of the member that follows. */
@@ -39,7 +39,7 @@ export class TarReader {
     this.#source = new ByteSource(bytes);
   }
 
-  /** Where the archive is not, byte for byte, what `tarHead` and its companions write; `undefined` so far. */
+  /** Where the archive first differs from what `tarHead` and its companions write; `undefined` while it does not. */
   get deviation(): string | undefined {
     return this.#deviation;
   }
@@ -92,7 +92,7 @@ export class TarReader {
     return Buffer.concat(pieces);
   }
 
-  /** Lets go of where the archive comes from. */
+  /** Closes what the archive comes from. */
   close(): Promise<void> {
     return this.#source.close();
   }

@@ -93,7 +93,7 @@ export async function planBundle(
   return { contents, members, size };
 }
 
-/** What several images bring, each manifest and blob once. */
+/** The manifests and blobs of several images, each once. */
 class Collection {
   readonly #metadata: Pick<Metadata, 'manifests' | 'tags'>;
   readonly #images = new Map<string, BundleImage>();
@@ -168,7 +168,7 @@ class Collection {
     this.#images.set(name, { ...entry, platforms });
   }
 
-  /** All but referrers that are not stored whole: those are passed over, as what they refer to does without them. */
+  /** The parts without those referrers that are not stored whole, which an image can do without. */
   async #carried(parts: readonly ImagePart[]): Promise<readonly ImagePart[]> {
     const stored = new Set(parts.filter((part) => part.stored).map(({ digest }) => digest));
     const kept = new Set<Digest>();

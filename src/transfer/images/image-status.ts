@@ -7,7 +7,7 @@ import type { ImagePart } from './walk.ts';
 export type ImageStatus = {
   /** As it was named, in full: `registry/repository:tag` or `registry/repository@digest`. */
   readonly image: string;
-  /** What the image is here; `undefined` when nothing is known of it. */
+  /** The digest that the name leads to here; `undefined` when nothing is known of it. */
   readonly digest: Digest | undefined;
   /** Whether it can be pulled from here without any upstream. */
   readonly whole: boolean;
@@ -28,7 +28,7 @@ export type ImageStatus = {
   readonly storedAt: number | undefined;
 };
 
-/** Says of images whether they are here, without asking any upstream. */
+/** Tells which images are stored here. No upstream is asked. */
 export class Status {
   readonly #images: Images;
   readonly #admission: Pick<Admission, 'judge'>;

@@ -95,7 +95,7 @@ export class Images {
     const { parts, index } = walk;
     const own = index ? undefined : await this.#platformOfConfig(parts);
     const has = index?.platforms ?? (own === undefined ? [] : [own]);
-    // Of an image that says no platform, none can be lacking.
+    // An image that names no platform cannot lack one.
     const lacking =
       has.length === 0 ? [] : platforms.filter((wanted) => !has.some((each) => isPlatform(each, wanted)));
     const needed = parts.filter(({ role }) => role !== 'referrer');

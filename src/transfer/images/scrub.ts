@@ -10,7 +10,7 @@ import type { DigestThread } from '../../store/disk/digest-thread.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { StoredBlobs } from '../../store/stored-blobs.ts';
 
-/** What is told while the storage is verified. */
+/** What is told while the storage is scrubbed. */
 export type ScrubEvent =
   | {
       readonly kind: 'progress';
@@ -33,14 +33,14 @@ export type ScrubEvent =
     }
   | ({ readonly kind: 'done' } & ScrubSummary);
 
-/** How a verification ended. */
+/** How a scrub ended. */
 export type ScrubSummary = { readonly checked: number; readonly bytes: number; readonly wrong: number };
 
-/** What verifying works with. */
+/** What a scrub works with. */
 type ScrubDeps = {
   readonly metadata: Pick<Metadata, 'blobs' | 'manifests'>;
   readonly blobs: StoredBlobs;
-  /** The bytes as they lie there, whatever the index says of them. */
+  /** The bytes on the disk, whatever the index says of them. */
   readonly bytes: BlobStore;
   readonly digests: DigestThread;
   readonly clock: Clock;
@@ -49,12 +49,12 @@ type ScrubDeps = {
   readonly facts: Tell<PullFact>;
 };
 
-/** What reading a blob comes to. */
+/** The result of reading a blob. */
 type Found =
   | { readonly kind: 'digest'; readonly digest: Digest }
   | { readonly kind: 'unreadable'; readonly cause: unknown };
 
-/** Milliseconds between two words about the progress. */
+/** Milliseconds between two events about the progress. */
 const progressEvery = 250;
 
 /** Reads all that is stored once more, and sets aside what is not what its digest says. */
@@ -66,7 +66,7 @@ export class Scrub {
   }
 
   /**
-   * Verifies the whole storage; the last event is `done`. What is stored or removed meanwhile may or may not be seen.
+   * Checks the whole storage; the last event is `done`. What is stored or removed meanwhile may or may not be seen.
    * @param options.rate bytes read per second, so that clients do not notice; 0: as fast as the disk allows
    * @throws the signal's reason when it aborts; what was found wrong by then stays set aside
    */
@@ -137,7 +137,7 @@ export class Scrub {
     if (found.digest !== digest) {
       return this.#setAside(run, digest, 'corrupt', `its bytes have the digest ${found.digest}`);
     }
-    // Bytes that an index knew which is lost have no record.
+    // A blob has no record where the index that knew it was lost.
     if (!recorded) await this.#deps.blobs.record(digest, file.size);
   }
 
@@ -163,7 +163,7 @@ export class Scrub {
   }
 }
 
-/** Counts one verification, keeps it to its rate, and tells of it. */
+/** Counts one scrub, keeps it to its rate, and tells of its progress. */
 class Run {
   readonly #onEvent: (event: ScrubEvent) => void;
   readonly #clock: Clock;
@@ -222,7 +222,7 @@ class Run {
   }
 }
 
-/** Reads a whole file into the digest thread; what the disk does not give is told apart from every other failure. */
+/** Digests a whole file. A failure of the disk is an answer; every other failure is thrown. */
 async function read(file: BlobFile, stream: DigestStream, run: Run, signal: AbortSignal): Promise<Found> {
   for (let position = 0; ; ) {
     signal.throwIfAborted();

@@ -41,16 +41,16 @@ type Place = {
   readonly depth: number;
 };
 
-/** Indexes within indexes: nobody means more. */
+/** How deep indexes may be nested. */
 const mostNested = 8;
 
-/** Parts that one image may have: far more than any has, and little enough to be held. */
+/** Parts that one image may have: far more than any has, and few enough for memory. */
 const mostParts = 50_000;
 
-/** Signatures of signatures: nobody means deeper ones. */
+/** How deep referrers of referrers are followed. */
 const deepest = 3;
 
-/** How an index files what is no image for any machine. */
+/** The platform under which an index lists what is no image for any machine. */
 const noPlatform = 'unknown/unknown';
 
 /** Goes through an image, from its first manifest to the last blob of what refers to it; used once. */
@@ -158,7 +158,7 @@ export class ImageWalk {
     }
   }
 
-  /** What says no platform cannot be told apart, so it is wanted. */
+  /** Whether an entry is of a wanted platform. One that names no platform is wanted. */
   #wants(platform: string | undefined): boolean {
     if (this.#platforms.length === 0 || platform === undefined) return true;
     return this.#platforms.some((wanted) => isPlatform(platform, wanted));

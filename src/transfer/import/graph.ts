@@ -9,7 +9,7 @@ import type { Nameless, Root } from './roots.ts';
 
 /** Where a graph looks things up. */
 type GraphSource = {
-  /** The bytes of a manifest that the archive brings, or leaves out as known to be here; `undefined` for others. */
+  /** The bytes of a manifest that the archive brings, or leaves out as stored here; `undefined` for others. */
   manifest(digest: Digest): Promise<Buffer | undefined>;
   /**
    * Makes sure that a blob of an image is stored with this size.
@@ -21,7 +21,7 @@ type GraphSource = {
 /** How deep indexes may be nested. */
 const deepest = 4;
 
-/** Layers that publishers do not give away; clients fetch them from elsewhere, or do without. */
+/** Media types of layers that may not be redistributed. Clients fetch them from elsewhere, or do without. */
 const foreignLayer = /(?:nondistributable|foreign)/;
 
 /**
@@ -40,7 +40,7 @@ export class ImportGraph {
     this.#at = options.at;
   }
 
-  /** What was found, a manifest after what it names. */
+  /** What is to be recorded: every manifest comes after those that it names. */
   get entries(): readonly ImportedManifest[] {
     return this.#entries;
   }
@@ -52,7 +52,7 @@ export class ImportGraph {
     if (tag !== undefined) this.#entries.push({ ...entry, tag });
   }
 
-  /** Adds what has no name but refers to something that has; `false` when it does not. */
+  /** Adds a manifest without a name that refers to one with a name; `false`, and nothing is added, when it does not. */
   async addReferrer({ digest, mediaType }: Nameless): Promise<boolean> {
     const parsed = parsedAs(digest, await this.#bytes(digest), mediaType);
     const { subject } = parsed;
@@ -138,7 +138,7 @@ function parsedAs(digest: Digest, bytes: Buffer, mediaType: string | undefined):
   }
 }
 
-/** What a manifest calls itself; image layouts may leave it to that. */
+/** The media type that a manifest's own bytes name. Image layouts may name none beside it. */
 function ownType(bytes: Buffer): string | undefined {
   try {
     const { mediaType } = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>;

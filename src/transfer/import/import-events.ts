@@ -19,7 +19,7 @@ export type ImportedImage = {
   readonly referrer: boolean;
 };
 
-/** How an import ended that did not fail. */
+/** The result of an import. */
 export type ImportSummary = {
   readonly images: readonly ImportedImage[];
   /** Blobs that were written, and their bytes. */

@@ -40,8 +40,8 @@ export type ImportRequest = {
 
 /**
  * Brings images in from an archive: a bundle of `entrepot export`, an OCI image layout in a tar, or what `docker save`
- * writes. Until all of it was checked nothing of it can be seen; then all of it can. Blobs that were stored before an
- * import failed or was killed are found there by the next.
+ * writes. Nothing of it can be seen until all of it was checked; then all of it can. The next import finds the blobs
+ * that one stored which failed or was killed.
  */
 export class Importer {
   readonly #deps: ImportDeps;

@@ -23,13 +23,13 @@ export type Intake = {
   readonly index: Buffer | undefined;
   /** `manifest.json` of `docker save`. */
   readonly docker: Buffer | undefined;
-  /** What may be a manifest or a config: small, and JSON by its first byte. */
+  /** Small members that begin as JSON does: each may be a manifest or a config. */
   readonly staged: ReadonlyMap<Digest, StagedContent>;
   /** Blobs of an image layout that are stored now. */
   readonly stored: ReadonlyMap<Digest, number>;
   /** Other files, by name. */
   readonly loose: ReadonlyMap<string, StagedContent>;
-  /** Names that stand for other names. */
+  /** Links: the member that each of these names stands for. */
   readonly links: ReadonlyMap<string, string>;
 };
 
@@ -158,7 +158,7 @@ export class ImportIntake {
     this.#listed = listed;
   }
 
-  /** Before the first thing is stored, so that what is refused leaves nothing behind. */
+  /** Asks, before anything is stored, whether the archive is taken: what is refused leaves nothing behind. */
   async #admitOnce(): Promise<void> {
     if (this.#admitted) return;
     this.#admitted = true;
@@ -224,7 +224,7 @@ export class ImportIntake {
     return size <= this.#options.manifestSize && /^\s*\{/.test(first.toString('latin1'));
   }
 
-  /** Every byte of a bundle is accounted for: what is not a blob has a checksum or is always the same. */
+  /** Checks what of a bundle is no blob. Every such byte has a checksum, or is the same in all bundles. */
   #checkBundle(contents: BundleContents, deviation: string | undefined): void {
     if (deviation !== undefined) throw damaged(`bytes ${deviation} are not what was written`);
     if (!this.#plain.get(memberNames.layout)?.equals(layoutFile)) throw damaged(memberNames.layout);

@@ -5,7 +5,7 @@ import { memberNames } from '../bundle/bundle-contents.ts';
 import { BundleError } from '../bundle/bundle-error.ts';
 import type { TarEntry, TarReader } from '../bundle/tar-read.ts';
 
-/** A file of an archive that is kept aside until its meaning is known. */
+/** A file of an archive that is kept until it is known what it is. */
 export type StagedContent = {
   readonly digest: Digest;
   readonly size: number;
@@ -14,7 +14,7 @@ export type StagedContent = {
 };
 
 /**
- * Writes a member's content to a place aside.
+ * Writes a member's content to a staged file.
  * @param to.digest what its digest should be; only the algorithm counts
  * @returns the file, the digest of what it holds, and its first bytes
  * @throws BundleError `NO_SPACE` before anything is written

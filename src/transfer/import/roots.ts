@@ -112,7 +112,7 @@ export function unnamed(): BundleError {
 
 type Names = { readonly name: ImageName | undefined; readonly tag: Tag | undefined };
 
-/** Tools write a whole name into one annotation or the other, or the tag alone into the second. */
+/** Reads both annotations: tools write a whole name into either, or the tag alone into the second. */
 function namesOf(annotations: unknown): Names {
   const texts = (typeof annotations === 'object' && annotations !== null ? annotations : {}) as Record<
     string,

@@ -118,7 +118,10 @@ export function trustedOrigin(entry: string): string | undefined {
   return URL.parse(/^https?:\/\//i.test(entry) ? entry : `https://${entry}`)?.origin;
 }
 
-/** A site may well have a public address beside its private one, but nobody else is on this machine or link. */
+/**
+ * Whether an upstream with addresses of these classes may lead to an address of another class. One private address of
+ * its own suffices for private ones. For this machine or its link, all of its own must be of that class.
+ */
 function permits(own: readonly AddressClass[], wanted: AddressClass): boolean {
   if (wanted === 'public') return true;
   if (wanted === 'private') return own.some((one) => one === 'private' || one === 'loopback');

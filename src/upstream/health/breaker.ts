@@ -4,7 +4,7 @@ import { leftOf, type Period } from './period.ts';
 /** `closed`: asked as usual; `open`: left alone; `half-open`: one request may find out whether it is back. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** Whether a request may go out: as usual, as the one that finds out, or not. */
+/** Whether a request may go out: as usual, as the probe, or not. */
 export type BreakerPermit = {
   readonly kind: 'yes' | 'probe' | 'no';
   /** To be called when the request has ended, however it ended; more calls do nothing. */
@@ -64,13 +64,13 @@ export class Breaker {
     return leftOf(this.#pause, this.#clock.now()) > 0 ? 'open' : 'half-open';
   }
 
-  /** Milliseconds until one request may find out; 0 unless open. */
+  /** Milliseconds until one request may probe; 0 unless open. */
   get openFor(): number {
     this.#expireProbe();
     return leftOf(this.#pause, this.#clock.now());
   }
 
-  /** Milliseconds for which the request that finds out may still do so; 0 when there is none. */
+  /** Milliseconds that the probe under way has left to report; 0 when there is none. */
   get probingFor(): number {
     this.#expireProbe();
     return leftOf(this.#probe, this.#clock.now());
@@ -89,7 +89,7 @@ export class Breaker {
     return { kind: 'probe', release };
   }
 
-  /** A request came to a good end: closes it and forgets its failures. */
+  /** A request succeeded: closes it and forgets its failures. */
   succeeded(): void {
     this.#close();
     this.#failures = 0;

@@ -13,7 +13,7 @@ import { Speed, type Transfer } from './speed.ts';
  */
 export type FailureKind = UpstreamErrorReason | 'stall' | 'server-error' | 'missing' | 'denied' | 'limited';
 
-/** Why an upstream is not to be asked now, and for how many milliseconds. `probing`: another request finds out whether it is back. */
+/** Why an upstream is not to be asked now, and for how many milliseconds. `probing`: another request is the probe. */
 export type Exclusion = {
   readonly kind: 'open' | 'probing' | 'limited' | 'quarantined';
   readonly ms: number;
@@ -139,14 +139,14 @@ export class UpstreamHealth {
     this.#breaker.answering();
   }
 
-  /** A request came to a good end. */
+  /** A request succeeded. */
   observeSuccess(): void {
     this.#sampled();
     this.#breaker.succeeded();
     this.rateLimit.served();
   }
 
-  /** A request came to another end. */
+  /** A request failed, or was refused. */
   observeFailure(kind: FailureKind): void {
     this.#sampled();
     if (failures.has(kind)) this.#breaker.failed();
@@ -156,7 +156,7 @@ export class UpstreamHealth {
 
   /** A request was answered with this status. @param retryAfter the seconds that a 429 named */
   observeAnswer(status: number, retryAfter?: number): void {
-    // 501 is about the method.
+    // 501 says that it does not know the method, not that it is unwell.
     if (status >= 500 && status !== 501) {
       this.observeFailure('server-error');
       return;

@@ -3,7 +3,7 @@ import type { UpstreamHealth } from './health.ts';
 
 type Told = { readonly at: number; readonly patience: number };
 
-/** How long an upstream is left in peace at least after it was called due while half-open, in milliseconds. */
+/** Milliseconds between two probes of an upstream whose breaker is half-open, at least. */
 const pauseBetween = 1000;
 
 /**

@@ -90,8 +90,8 @@ export function rankForTags<T extends Candidate>(candidates: readonly T[]): read
 }
 
 /**
- * Those that may be asked now; when that is none, those that seem to be down, since somebody has to be asked, but
- * never one that limits us: to ask it again is what it forbids.
+ * The candidates that may be asked now. When there are none: those that seem to be down, since one has to be asked, but
+ * never one that has limited us, since it forbids to be asked again.
  */
 export function askable<T extends Ranked<Candidate>>(ranked: readonly T[]): readonly T[] {
   const admitted = ranked.filter(({ exclusion }) => exclusion === undefined);
@@ -99,7 +99,7 @@ export function askable<T extends Ranked<Candidate>>(ranked: readonly T[]): read
 }
 
 /**
- * The refusal to count for a candidate that was left out, so that what the others lack is not taken for gone.
+ * The refusal that stands for a candidate that was not asked. It keeps a 404 of the others from counting as gone.
  * @param op what it would have been asked for
  */
 export function refusalOf(
@@ -126,7 +126,7 @@ export function expectedSeconds(
   return firstByteMs / 1000 + bytes / (health.bytesPerSecond ?? priors.bytesPerSecond);
 }
 
-/** Half-way between the best that is known and the median: good enough to be tried, not to be preferred for long. */
+/** What is assumed of an unknown upstream: half-way between the best known and the median, so that it is tried. */
 function priorsOf(candidates: readonly Candidate[]): Priors {
   const firstBytes = known(candidates.map(({ health }) => health.firstByteMs)).toSorted((a, b) => a - b);
   const rates = known(candidates.map(({ health }) => health.bytesPerSecond)).toSorted((a, b) => b - a);
@@ -169,7 +169,7 @@ function toExplore<T extends Candidate>(
   size: number,
   random: () => number,
 ): Ranked<T> | undefined {
-  // To ask the best is to measure it, where that is what is due.
+  // Asking the best one measures it as well.
   if (best === undefined || others.length === 0 || isOverdue(best, size)) return undefined;
   const overdue = others.filter((other) => isOverdue(other, size));
   if (overdue.length > 0) {
@@ -184,7 +184,7 @@ function toExplore<T extends Candidate>(
   return newcomers[Math.floor(random() * newcomers.length)];
 }
 
-/** One that was down is left to the probes first: no client is to wait for it more than once a minute. */
+/** Whether it was not measured for too long. One that was down is left to the probes: no client waits for it. */
 function isOverdue({ upstream: { health } }: Ranked<Candidate>, size: number): boolean {
   const heardOf = health.state === 'closed' || health.idleMs >= staleAfter;
   return heardOf && health.unusedFor(size) >= staleAfter;

@@ -74,7 +74,7 @@ export class RateLimit {
     const left = leftOf(this.#limited, now);
     const reset = this.#notice?.at === now ? this.#notice.reset : undefined;
     const named = retryAfter ?? reset;
-    // Those that were under way together are one offence.
+    // Refusals of requests that were under way together count once.
     if (named === undefined && left > 0) return;
     const penalty = Math.min(longestPenalty, firstPenalty * 2 ** this.#strikes);
     const ms = named === undefined ? penalty : Math.max(1000, named * 1000);
@@ -157,7 +157,7 @@ export class RateLimit {
   }
 }
 
-/** What background work leaves alone. */
+/** Requests that background work leaves to clients. */
 function reserveOf({ limit }: Budget): number {
   return Math.max((limit ?? 0) / 10, 5);
 }

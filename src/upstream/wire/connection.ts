@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { Inbox } from './inbox.ts';
 import type { BodySink, WireResult } from './messages.ts';
+import { ReadBuffer } from './read-buffer.ts';
 import { type ExchangeLimits, WireExchange } from './round-trip.ts';
 
 /** The read buffer of a socket, in bytes: at first, and on a line that keeps filling it. */
@@ -11,7 +11,7 @@ type ExchangeOutcome = { result: WireResult; untouched: boolean };
 
 /** One socket and the exchange that runs on it; at most one at a time. */
 export class WireConnection {
-  readonly #inbox = new Inbox(bufferSize.first, bufferSize.most);
+  readonly #input = new ReadBuffer(bufferSize.first, bufferSize.most);
   #socket: Socket | undefined;
   #exchange: WireExchange | undefined;
   #failure: Error | undefined;
@@ -21,9 +21,9 @@ export class WireConnection {
 
   /** For `net.connect` and `tls.connect`: reads go straight into this connection's buffer. */
   readonly onread = {
-    buffer: (): Buffer => this.#inbox.room(),
+    buffer: (): Buffer => this.#input.room(),
     callback: (count: number): boolean => {
-      this.#inbox.wrote(count);
+      this.#input.wrote(count);
       this.#arrived();
       return true;
     },
@@ -34,7 +34,7 @@ export class WireConnection {
     this.#socket = socket;
     if (copying) {
       socket.on('data', (bytes: Buffer) => {
-        this.#inbox.append(bytes);
+        this.#input.append(bytes);
         this.#arrived();
       });
     }
@@ -47,7 +47,7 @@ export class WireConnection {
 
   /** Whether the last exchange left the connection fit for another. */
   get reusable(): boolean {
-    return this.#clean && !this.#ended && this.#inbox.pending === 0;
+    return this.#clean && !this.#ended && this.#input.pending === 0;
   }
 
   /** Marks the connection as idle: it no longer keeps the process alive, and `onDead` is called when it ends. */
@@ -79,7 +79,7 @@ export class WireConnection {
     this.#clean = false;
     return new Promise((resolve, reject) => {
       const onAbort = () => exchange.fail(signal.reason);
-      const exchange = new WireExchange({ inbox: this.#inbox, socket, sink, limits }, (outcome) => {
+      const exchange = new WireExchange({ input: this.#input, socket, sink, limits }, (outcome) => {
         signal.removeEventListener('abort', onAbort);
         this.#exchange = undefined;
         this.#clean = outcome.kind === 'answered' && outcome.keepAlive;

@@ -105,7 +105,7 @@ function connected(socket: Socket, ready: 'connect' | 'secureConnect', signal: A
       signal.removeEventListener('abort', onAbort);
       socket.off('error', onError);
       socket.off(ready, settle);
-      // Whatever the socket still has to say after its fate was decided must not end the process.
+      // An error without a listener, after the outcome is decided, would end the process.
       socket.on('error', () => {});
       if (error === undefined) {
         resolve(socket);

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { type BodyDecoder, bodyDecoder } from './body.ts';
 import { isEncoded, MalformedError, parseHead } from './head.ts';
-import type { Inbox } from './inbox.ts';
 import type { BodySink, WireFailure, WireResponseHead, WireResult } from './messages.ts';
+import type { ReadBuffer } from './read-buffer.ts';
 
 /** From this much on, bytes go to the sink at once instead of at the end of the event loop's turn. */
 const flushAt = 128 * 1024;
@@ -19,7 +19,7 @@ type ExchangeSettled =
   | { kind: 'thrown'; error: unknown };
 
 /** What an exchange works with. */
-type ExchangeParts = { inbox: Inbox; socket: Socket; sink: BodySink; limits: ExchangeLimits };
+type ExchangeParts = { input: ReadBuffer; socket: Socket; sink: BodySink; limits: ExchangeLimits };
 
 /** One request's response, from the first byte to the last. */
 export class WireExchange {
@@ -44,21 +44,21 @@ export class WireExchange {
     this.#timer = setTimeout(() => this.#expired(), parts.limits.headersTimeout);
   }
 
-  /** More bytes are in the inbox. */
+  /** More bytes are in the read buffer. */
   arrived(): void {
     this.#touched = true;
     if (this.#body) this.#timer.refresh();
-    const { inbox, socket } = this.#parts;
+    const { input, socket } = this.#parts;
     if (this.#busy) {
-      if (inbox.pending >= flushAt) socket.pause();
-    } else if (!this.#body || inbox.pending >= flushAt) {
+      if (input.pending >= flushAt) socket.pause();
+    } else if (!this.#body || input.pending >= flushAt) {
       this.#pump();
     } else {
       this.#flush ??= setImmediate(() => this.#pump());
     }
   }
 
-  /** The connection is over, by a failure or in order; what is in the inbox still counts. */
+  /** The connection is over, by a failure or in order; what is in the read buffer still counts. */
   end(failure: Error | undefined): void {
     this.#ended ??= { failure };
     this.#pump();
@@ -93,10 +93,10 @@ export class WireExchange {
   }
 
   #readHead(): boolean {
-    const { inbox, sink, limits } = this.#parts;
-    const parsed = parseHead(inbox.view);
+    const { input, sink, limits } = this.#parts;
+    const parsed = parseHead(input.view);
     if (!parsed) return false;
-    inbox.consume(parsed.consumed);
+    input.consume(parsed.consumed);
     if (isEncoded(parsed.head) && parsed.head.status < 300) {
       throw new MalformedError('the body is compressed although this was not asked for');
     }
@@ -114,10 +114,10 @@ export class WireExchange {
     const body = this.#body;
     const head = this.#head;
     if (!body || !head) return;
-    const { inbox } = this.#parts;
-    while (!body.done && inbox.pending > 0) {
-      const { data, consumed } = body.take(inbox.view);
-      inbox.consume(consumed);
+    const { input } = this.#parts;
+    while (!body.done && input.pending > 0) {
+      const { data, consumed } = body.take(input.view);
+      input.consume(consumed);
       if (data.length > 0 && this.#deliver(data)) return;
       if (consumed === 0) break;
     }
@@ -144,7 +144,7 @@ export class WireExchange {
       return this.#over;
     }
     this.#busy = true;
-    this.#parts.inbox.lend();
+    this.#parts.input.lend();
     taken.then(
       () => this.#sinkDone(),
       (error: unknown) => {
@@ -167,7 +167,7 @@ export class WireExchange {
 
   #sinkDone(): void {
     this.#busy = false;
-    this.#parts.inbox.giveBack();
+    this.#parts.input.giveBack();
     if (this.#thrown) {
       this.fail(this.#thrown.error);
       return;
@@ -185,7 +185,7 @@ export class WireExchange {
   }
 
   #failed(phase: 'headers' | 'body', reason: WireFailure['reason'], message: string): void {
-    // The head of an answer that the sink refused is what its caller needs; its body is a courtesy.
+    // The caller needs the head of an answer that its sink refused; the body may be cut.
     if (this.#collected && this.#head) {
       this.#complete(this.#head, false);
       return;

@@ -1,7 +1,7 @@
 import net from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Inbox } from '../../../src/upstream/wire/inbox.ts';
+import { ReadBuffer } from '../../../src/upstream/wire/read-buffer.ts';
 import { Wire } from '../../../src/upstream/wire/wire.ts';
 import { httpServer, keepingSink, listen, proxyServer, rawServer, wireRequest } from '../loopback.ts';
 import { localhostTls, otherTls } from '../tls-fixture.ts';
@@ -71,7 +71,7 @@ describe('TLS', () => {
 
   it("keeps a slow sink's bytes untouched while decrypted records still arrive", async () => {
     const { port } = await httpServer((_request, response) => response.end(body), { tls: localhostTls });
-    const arrivals = vi.spyOn(Inbox.prototype, 'wrote');
+    const arrivals = vi.spyOn(ReadBuffer.prototype, 'wrote');
     onTestFinished(() => arrivals.mockRestore());
     let at = 0;
     let meanwhile = 0;

@@ -9,7 +9,7 @@ const fullReads = 4;
  * time that a sink holds bytes of the first while more arrive (a TLS record that was already decrypted
  * arrives even after the socket was paused, so memory that is lent must never be offered).
  */
-export class Inbox {
+export class ReadBuffer {
   readonly #most: number;
   #size: number;
   #full = 0;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { Inbox } from '../../../src/upstream/wire/inbox.ts';
+import { ReadBuffer } from '../../../src/upstream/wire/read-buffer.ts';
 
 const step = fc.oneof(
   fc.record({ kind: fc.constant('read' as const), count: fc.integer({ min: 1, max: 90_000 }) }),
@@ -13,17 +13,17 @@ const step = fc.oneof(
 it('hands out every byte once and in order, and never offers memory that is lent or waits', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, grows) => {
-      const inbox = new Inbox(128 * 1024, grows ? 512 * 1024 : undefined);
-      let offered = inbox.room();
+      const input = new ReadBuffer(128 * 1024, grows ? 512 * 1024 : undefined);
+      let offered = input.room();
       let written = 0;
       let read = 0;
       let lent: { bytes: Buffer; copy: Buffer } | undefined;
       const take = (share: number) => {
-        const bytes = inbox.view.subarray(0, Math.floor((inbox.pending * share) / 4));
+        const bytes = input.view.subarray(0, Math.floor((input.pending * share) / 4));
         for (const [index, byte] of bytes.entries())
           if (byte !== (read + index) % 251) throw new Error('out of order');
         read += bytes.length;
-        inbox.consume(bytes.length);
+        input.consume(bytes.length);
         return bytes;
       };
       for (const { kind, ...rest } of steps) {
@@ -32,19 +32,19 @@ it('hands out every byte once and in order, and never offers memory that is lent
           expect(count).toBeGreaterThan(0);
           for (let index = 0; index < count; index++) offered[index] = (written + index) % 251;
           written += count;
-          inbox.wrote(count);
-          offered = inbox.room();
+          input.wrote(count);
+          offered = input.room();
         } else if (kind === 'give back') {
-          inbox.giveBack();
+          input.giveBack();
           lent = undefined;
         } else if (!lent) {
           const bytes = take('share' in rest ? rest.share : 0);
           if (kind === 'lend') {
-            inbox.lend();
+            input.lend();
             lent = { bytes, copy: Buffer.from(bytes) };
           }
         }
-        expect(inbox.pending).toBe(written - read);
+        expect(input.pending).toBe(written - read);
         if (lent) expect(lent.bytes.equals(lent.copy)).toBe(true);
       }
       take(4);
@@ -55,18 +55,18 @@ it('hands out every byte once and in order, and never offers memory that is lent
 });
 
 it('takes in bytes that were read elsewhere, more than it has room for', () => {
-  const inbox = new Inbox(128 * 1024);
+  const input = new ReadBuffer(128 * 1024);
   const bytes = Buffer.alloc(300 * 1024, 'abc');
-  inbox.append(bytes);
-  expect(inbox.view.equals(bytes)).toBe(true);
+  input.append(bytes);
+  expect(input.view.equals(bytes)).toBe(true);
 });
 
 it('offers more where reads fill it time and again, up to its most, and not where one did not', () => {
-  const inbox = new Inbox(128 * 1024, 512 * 1024);
+  const input = new ReadBuffer(128 * 1024, 512 * 1024);
   const read = (count = Number.MAX_SAFE_INTEGER) => {
-    const { length } = inbox.room();
-    inbox.wrote(Math.min(count, length));
-    inbox.consume(inbox.pending);
+    const { length } = input.room();
+    input.wrote(Math.min(count, length));
+    input.consume(input.pending);
     return length / 1024;
   };
   expect([read(), read(), read(), read(10), read(), read(), read(), read()]).toEqual(Array(8).fill(128));
