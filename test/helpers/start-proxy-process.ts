@@ -40,10 +40,6 @@ export async function startProxyProcess(options: ConfigOptions = {}): Promise<Pr
   let child = spawnServer(configPath, output);
   let port = await child.listening;
   onTestFailed(() => console.log(`what the server wrote:\n${output.join('\n')}`));
-  onTestFinished(async () => {
-    child.process.kill('SIGKILL');
-    await child.ended;
-  });
   return {
     get url() {
       return `http://127.0.0.1:${port}`;
@@ -84,11 +80,17 @@ async function flipByte(path: string, offset: number): Promise<void> {
 
 type Server = { process: ChildProcess; listening: Promise<number>; ended: Promise<number | string> };
 
+/** Starts a server that ends with the test, if not before. */
 function spawnServer(configPath: string, output: string[]): Server {
   const child = spawn(process.execPath, [main, 'serve', '--config', configPath], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
+  // Before it listens too: a test that gives up waiting leaves no server behind.
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
   child.stderr.on('data', (chunk) => output.push(String(chunk)));
   const listening = new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
