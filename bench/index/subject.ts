@@ -1,3 +1,4 @@
+import { Slices } from '../../src/lib/concurrency.ts';
 import { Facts } from '../../src/lib/facts.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/media-types.ts';
@@ -5,6 +6,7 @@ import { parseRepositoryName, type Tag } from '../../src/oci/reference.ts';
 import { PolicyRules } from '../../src/policy/rules.ts';
 import { Admission } from '../../src/pull/admission/admission.ts';
 import { Provenance } from '../../src/pull/admission/provenance.ts';
+import { ShownTags } from '../../src/pull/admission/shown-tags.ts';
 import { PullListings } from '../../src/pull/listings/listings.ts';
 import type { Registry } from '../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../src/store/sqlite/sqlite-metadata.ts';
@@ -28,10 +30,13 @@ const { signal } = new AbortController();
 export function openSubject(file: string): IndexSubject {
   const metadata = SqliteMetadata.open(file);
   const facts = new Facts<never>({ failed: () => undefined });
-  const listings = new PullListings({ metadata, clock: { now: () => now }, facts }, { manifestSize: 4e6 });
+  const listings = new PullListings(
+    { metadata, clock: { now: () => now }, slices: new Slices(), facts },
+    { manifestSize: 4e6 },
+  );
   const admissionOf = (rules: PolicyRules) =>
     new Admission({ rules, metadata, lock: { digest: () => undefined } }, { digests: 'provenance' });
-  const shown = admissionOf(allowing);
+  const shownTags = new ShownTags({ listings, admission: admissionOf(allowing) });
   return {
     provenance: async (repository, digest, { denying: denies, current }) => {
       const provenance = new Provenance(
@@ -55,9 +60,8 @@ export function openSubject(file: string): IndexSubject {
       return (await metadata.links.referrersOf(keyOf(repository), subject as Digest)).length;
     },
     tagPage: async (repository, last) => {
-      const target = targetOf(repository);
-      const allows = (tag: string) => shown.lists(target, tag);
-      return (await listings.tags(target, { n: 100, last }, allows, signal)).tags.length;
+      const ask = { target: targetOf(repository), signal };
+      return (await shownTags.page(ask, { n: 100, last })).tags.length;
     },
     tag: (repository, tag) => metadata.tags.get(keyOf(repository), tag as Tag),
     manifest: (repository, digest) => metadata.manifests.get(keyOf(repository), digest as Digest),

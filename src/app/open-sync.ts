@@ -17,15 +17,14 @@ const mostPrefetched = 16;
 /** Builds what keeps the images of a configuration up to date; nothing runs before it is asked to. */
 export function openSync(
   config: Config,
-  { registries, listings, admission, warm }: Pulling & { readonly warm: Warm },
+  { registries, shownTags, warm }: Pulling & { readonly warm: Warm },
   { facts, metadata, log, clock }: Ground,
   onClose: OnClose,
 ): Sync {
   const sync = new Sync(
     {
       journal: metadata.journal,
-      listings,
-      admission,
+      shownTags,
       warm,
       clock,
       log,

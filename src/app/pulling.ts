@@ -1,7 +1,9 @@
 import type { Config } from '../config/config.ts';
+import { Slices } from '../lib/concurrency.ts';
 import { Admission } from '../pull/admission/admission.ts';
 import { Admit } from '../pull/admission/admit.ts';
 import { DeniedContent } from '../pull/admission/denied-content.ts';
+import { ShownTags } from '../pull/admission/shown-tags.ts';
 import { PullBlobs } from '../pull/blobs/blobs.ts';
 import { PullListings } from '../pull/listings/listings.ts';
 import { PullManifests } from '../pull/manifests/manifests.ts';
@@ -18,6 +20,7 @@ export type Pulling = {
   readonly namespaces: Namespaces;
   readonly admission: Admission;
   readonly admit: Admit;
+  readonly shownTags: ShownTags;
   readonly manifests: PullManifests;
   readonly listings: PullListings;
   readonly blobs: PullBlobs;
@@ -40,7 +43,7 @@ export function openPulling(
     { manifestSize },
   );
   onClose(() => manifests.close());
-  const listings = new PullListings({ metadata, clock, facts }, { manifestSize });
+  const listings = new PullListings({ metadata, clock, slices: new Slices(), facts }, { manifestSize });
   onClose(() => listings.close());
   const deniedContent = new DeniedContent({ manifests, listings, metadata, clock, log });
   onClose(() => deniedContent.close());
@@ -48,6 +51,12 @@ export function openPulling(
   const admit = new Admit({ admission, manifests, deniedContent });
   onClose(facts.on('provenance-changed', ({ key, ...change }) => admission.changed(key, change)));
   onClose(facts.on('manifest-gone', () => admission.forget()));
+  onClose(
+    facts.on('provenance-changed', ({ key, tags }) => {
+      if (tags) listings.forget(key);
+    }),
+  );
+  const shownTags = new ShownTags({ listings, admission });
   const blobs = new PullBlobs({ blobs: stored, metadata, fills, clock });
   onClose(() => blobs.close());
   const namespaces = new Namespaces(registries, {
@@ -55,7 +64,7 @@ export function openPulling(
     defaultRegistry: config.defaultRegistry,
   });
   const tags = new TagOperations({ namespaces, manifests, store, metadata, clock });
-  return { registries, namespaces, admission, admit, manifests, listings, blobs, tags };
+  return { registries, namespaces, admission, admit, shownTags, manifests, listings, blobs, tags };
 }
 
 function aliasesOf(config: Config): ReadonlyMap<string, string> {

@@ -106,7 +106,7 @@ function openCarrying(
 /** Builds the registry's API. */
 function openApi(
   config: Config,
-  { namespaces, admission, admit, listings, blobs }: Pulling,
+  { namespaces, admit, shownTags, listings, blobs }: Pulling,
   { gatekeeper }: Doors,
   { facts, clock, pullTimes, sendBuffers }: Ground,
 ): RegistryApi {
@@ -120,7 +120,7 @@ function openApi(
     ),
     manifests: new ManifestEndpoint({ admit, pullTimes, now: () => clock.now(), facts }),
     blobs: new BlobEndpoint({ admit, blobs, pool: sendBuffers }, { writeStallTimeout }),
-    tags: new TagsEndpoint({ admit, admission, listings }),
+    tags: new TagsEndpoint({ admit, shownTags }),
     referrers: new ReferrersEndpoint({ admit, listings }),
   });
 }

@@ -69,3 +69,55 @@ export function nextTurn(): Promise<void> {
     setImmediate(resolve);
   });
 }
+
+/** Milliseconds for which one piece of work keeps the event loop to itself. */
+const sliceMs = 2;
+
+/** A piece of long work, on the main thread. */
+export type Slice = {
+  /** Whether others are to have their turn now. Costs about 50 ns. */
+  readonly over: boolean;
+  /** Goes on after the event loop has turned; rejects with the signal's reason when it has aborted. */
+  pause(signal: AbortSignal): Promise<void>;
+};
+
+/**
+ * Cuts long work on the main thread into slices, between which requests are answered. However many pieces of work
+ * there are, one of them goes on in each turn of the event loop.
+ */
+export class Slices {
+  readonly #waiting: (() => void)[] = [];
+  #scheduled = false;
+
+  /** Begins a piece of work. */
+  begin(): Slice {
+    let until = performance.now() + sliceMs;
+    return {
+      get over() {
+        return performance.now() >= until;
+      },
+      pause: async (signal) => {
+        await this.#turn();
+        signal.throwIfAborted();
+        until = performance.now() + sliceMs;
+      },
+    };
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#waiting.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#waiting.shift()?.();
+      this.#schedule();
+    });
+  }
+}

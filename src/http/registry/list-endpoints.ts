@@ -1,5 +1,6 @@
-import type { Admission, Allowed, Denied } from '../../pull/admission/admission.ts';
+import type { Allowed, Denied } from '../../pull/admission/admission.ts';
 import type { Admit } from '../../pull/admission/admit.ts';
+import type { ShownTags } from '../../pull/admission/shown-tags.ts';
 import type { PullListings } from '../../pull/listings/listings.ts';
 import type { HowListed } from '../../pull/listings/pages.ts';
 import { askOf, type Exchange } from '../exchange.ts';
@@ -11,14 +12,11 @@ import { namespaceHeader } from './traffic.ts';
 type TagsRoute = Extract<ContentRoute, { kind: 'tags' }>;
 type ReferrersRoute = Extract<ContentRoute, { kind: 'referrers' }>;
 
-/** What lists are served with. */
-type ListEndpointDeps = { readonly admit: Admit; readonly listings: PullListings };
-
 /** Serves the tags of a repository, as far as policy lets them be shown. */
 export class TagsEndpoint implements Endpoint<TagsRoute, Allowed> {
-  readonly #deps: ListEndpointDeps & { readonly admission: Pick<Admission, 'lists'> };
+  readonly #deps: { readonly admit: Admit; readonly shownTags: ShownTags };
 
-  constructor(deps: ListEndpointDeps & { admission: Pick<Admission, 'lists'> }) {
+  constructor(deps: { admit: Admit; shownTags: ShownTags }) {
     this.#deps = deps;
   }
 
@@ -26,11 +24,10 @@ export class TagsEndpoint implements Endpoint<TagsRoute, Allowed> {
     return this.#deps.admit.repository(askOf(exchange, target, undefined));
   }
 
-  /** @throws OciError as `PullListings.tags` does */
+  /** @throws OciError as `ShownTags.page` does */
   async send({ exchange, route, target }: ContentRequest<TagsRoute>): Promise<void> {
-    const { admission, listings } = this.#deps;
-    const allows = (tag: string) => admission.lists(target, tag);
-    const { tags, more, ...how } = await listings.tags(target, route, allows, exchange.signal);
+    const ask = askOf(exchange, target, undefined);
+    const { tags, more, ...how } = await this.#deps.shownTags.page(ask, route);
     const body = JSON.stringify({ name: route.address.name, tags });
     const headers = {
       'Content-Type': 'application/json',
@@ -44,9 +41,9 @@ export class TagsEndpoint implements Endpoint<TagsRoute, Allowed> {
 
 /** Serves the list of what refers to a digest, where policy lets the digest be served. */
 export class ReferrersEndpoint implements Endpoint<ReferrersRoute, Allowed> {
-  readonly #deps: ListEndpointDeps;
+  readonly #deps: { readonly admit: Admit; readonly listings: PullListings };
 
-  constructor(deps: ListEndpointDeps) {
+  constructor(deps: { admit: Admit; listings: PullListings }) {
     this.#deps = deps;
   }
 

@@ -104,11 +104,13 @@ export class Admission {
     }
   }
 
-  /** Whether a tag may be shown in a list. */
-  lists(target: ResolvedRepository, tag: string): boolean {
-    if (isDerivedTag(tag)) return true;
+  /** Which tags of a repository may be shown in a list: every one, or those that the answer is true for. */
+  shown(target: ResolvedRepository): 'all' | ((tag: string) => boolean) {
     const image = imageName(target);
-    return this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
+    if (this.#rules.whole(image)) return 'all';
+    return (tag) => {
+      return isDerivedTag(tag) || this.#rules.tag(image, tag, this.#lock.digest(image, tag)).kind !== 'deny';
+    };
   }
 
   /** Forgets what was found out about a repository where it may be otherwise, as `Provenance.changed` does. */

@@ -7,6 +7,9 @@ export type HowListed = {
   readonly staleBecause: string | undefined;
 };
 
+/** Which tags of a listing are asked for: `n` after `last`, or as many as one page holds. */
+export type PageAsked = { readonly n: number | undefined; readonly last: string | undefined };
+
 /** One page of a tag listing. */
 export type TagPage = HowListed & {
   readonly tags: readonly string[];

@@ -2,9 +2,8 @@ import type { Log } from '../../lib/log.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { Admission } from '../../pull/admission/admission.ts';
+import type { ShownTags } from '../../pull/admission/shown-tags.ts';
 import { BackgroundBudget, BudgetSpentError } from '../../pull/background-budget.ts';
-import type { PullListings } from '../../pull/listings/listings.ts';
 import { imageName, type ResolvedRepository } from '../../pull/repository.ts';
 import { upstreamsOf } from '../../pull/source.ts';
 import type { Warm } from '../warm/warm-images.ts';
@@ -38,8 +37,7 @@ export type SyncRunEvent =
 
 /** What runs work with. */
 export type SyncRunDeps = {
-  readonly listings: Pick<PullListings, 'tags'>;
-  readonly admission: Pick<Admission, 'lists'>;
+  readonly shownTags: Pick<ShownTags, 'all'>;
   readonly warm: Pick<Warm, 'run'>;
   readonly log: Log;
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -47,9 +45,6 @@ export type SyncRunDeps = {
 
 /** Milliseconds that a run waits for leave to ask an upstream that limits its requests; beyond it ends. */
 const patience = 15 * 60_000;
-
-/** Milliseconds for which the tags of the first page hold for the next. */
-const pagesTtl = 60_000;
 
 /**
  * Looks for new versions of one entry's image and fetches them, one after the other, the newest first. Tags are
@@ -101,22 +96,13 @@ export async function* runSync(
 
 /** Every tag that policy lets be shown, as an upstream lists them now. */
 async function listAll(
-  { listings, admission }: SyncRunDeps,
+  { shownTags }: SyncRunDeps,
   target: ResolvedRepository,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const allows = (tag: string) => admission.lists(target, tag);
-  const all: string[] = [];
-  let from = askingAgain(target, 0);
-  for (let last: string | undefined; ; last = all.at(-1)) {
-    const page = await listings.tags(from, { n: undefined, last }, allows, signal);
-    if (page.outcome === 'stale') {
-      throw new OciError('UNAVAILABLE', `no upstream of ${target.registry.name} lists its tags now`);
-    }
-    all.push(...page.tags);
-    if (!page.more) return all;
-    from = askingAgain(target, pagesTtl);
-  }
+  const { tags, outcome } = await shownTags.all({ target: askingAgain(target), signal });
+  if (outcome !== 'stale') return tags;
+  throw new OciError('UNAVAILABLE', `no upstream of ${target.registry.name} lists its tags now`);
 }
 
 async function syncTag(
@@ -126,7 +112,7 @@ async function syncTag(
   tag: Tag,
   signal: AbortSignal,
 ): Promise<SyncResult & { readonly bytes: number }> {
-  const image = { target: askingAgain(target, 0), reference: { kind: 'tag', tag } } as const;
+  const image = { target: askingAgain(target), reference: { kind: 'tag', tag } } as const;
   const { result, digest, before, bytes, message } = await warm.run(image, { platforms }, () => {}, signal);
   if (result === 'denied' || result === 'failed' || digest === undefined) {
     const code = result === 'denied' ? 'DENIED' : 'UNAVAILABLE';
@@ -172,9 +158,9 @@ async function mayGoOn(
   return undefined;
 }
 
-/** The same repository, whose tags count as confirmed for `tagTtl` milliseconds. */
-function askingAgain<T extends ResolvedRepository>(target: T, tagTtl: number): T {
-  return { ...target, registry: { ...target.registry, tagTtl } };
+/** The same repository, whose tags are always to be confirmed. */
+function askingAgain<T extends ResolvedRepository>(target: T): T {
+  return { ...target, registry: { ...target.registry, tagTtl: 0 } };
 }
 
 function spentMessage({ used }: BackgroundBudget): string {

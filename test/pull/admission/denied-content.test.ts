@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
+import { Slices } from '../../../src/lib/concurrency.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
 import { DeniedContent } from '../../../src/pull/admission/denied-content.ts';
@@ -61,7 +62,7 @@ async function scene(manifests: readonly TestManifest[], failing: readonly TestM
     { store: new ManifestStore({ metadata, facts: nobody }), clock, log, random },
     limits,
   );
-  const listings = new PullListings({ metadata, clock, facts: nobody }, limits);
+  const listings = new PullListings({ metadata, clock, slices: new Slices(), facts: nobody }, limits);
   const content = new DeniedContent({ manifests: pulled, listings, metadata, clock, log });
   onTestFinished(async () => {
     for (const room of [content, pulled, listings]) room.close();

@@ -1,7 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
+import { Slices } from '../../../src/lib/concurrency.ts';
 import { OciError } from '../../../src/oci/errors.ts';
 import { mediaTypes } from '../../../src/oci/media-types.ts';
+import { ShownTags } from '../../../src/pull/admission/shown-tags.ts';
 import { PullListings } from '../../../src/pull/listings/listings.ts';
 import { keyOf } from '../../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../../src/store/sqlite/sqlite-metadata.ts';
@@ -21,14 +23,20 @@ async function scene(...upstreams: ScriptedUpstream[]) {
   const index = metadataUnderTest(SqliteMetadata.open(`${await temporaryDirectory()}/index.db`));
   const { metadata, hold } = holdableMetadata(index);
   const clock = makeManualClock();
-  const room = new PullListings({ metadata, clock, facts: nobody }, { manifestSize: 1_000 });
+  const room = new PullListings(
+    { metadata, clock, slices: new Slices(), facts: nobody },
+    { manifestSize: 1_000 },
+  );
   onTestFinished(async () => {
-    room.close();
+    await room.close();
     await metadata.close();
   });
   const target = targetOf(upstreams);
-  const tags = (page: { n?: number; last?: string } = {}, allows = (_tag: string) => true) =>
-    room.tags(target, { n: page.n, last: page.last }, allows, neverAborted);
+  const tags = (page: { n?: number; last?: string } = {}, allows = (_tag: string) => true, from = target) =>
+    new ShownTags({ listings: room, admission: { shown: () => allows } }).page(
+      { target: from, signal: neverAborted },
+      { n: page.n, last: page.last },
+    );
   return {
     clock,
     metadata,
@@ -77,13 +85,13 @@ test('a listing that was stored in another order is paged in the same one', asyn
 });
 
 test('what is listed without upstreams is in the same order', async () => {
-  const { room, metadata, target } = await scene(scriptedUpstream());
+  const { tags, metadata, target } = await scene(scriptedUpstream());
   const offline = { ...target, registry: { ...target.registry, source: { kind: 'offline' } as const } };
   for (const tag of ['V2', 'v10', 'B', 'a', 'b']) {
     const found = { tag: mustTag(tag), upstream: 'up', at: 1 };
     await metadata.manifests.put(keyOf(target), manifest('m'), [], found);
   }
-  const page = (last?: string) => room.tags(offline, { n: 3, last }, () => true, neverAborted);
+  const page = (last?: string) => tags({ n: 3, ...(last && { last }) }, () => true, offline);
   expect(await page()).toMatchObject({ tags: ['a', 'B', 'b'], more: true });
   expect(await page('b')).toMatchObject({ tags: ['v10', 'V2'], more: false });
 });
@@ -159,18 +167,28 @@ test('a listing that is gone is not served stale later, when upstream is down', 
 });
 
 test('one whose look for a list comes back after others fetched it does not fetch it again', async () => {
-  const upstream = scriptedUpstream({ listTags: async () => ok(['a']) });
-  const { told, hold, clock } = await scene(upstream);
-  for (const first of ['miss a', 'miss a']) {
+  const list = { bytes: Buffer.from('{}'), mediaType: mediaTypes.ociIndex, filtersApplied: undefined };
+  const upstream = scriptedUpstream({
+    listTags: async () => ok(['a']),
+    listReferrers: async () => ok(list),
+  });
+  const { told, referrers, hold, clock } = await scene(upstream);
+  const outcome = async () => (await referrers()).outcome;
+  // Tags that were fetched are in memory: only the first look for them goes to the index.
+  for (const [ask, first, second] of [
+    [told, 'miss a', 'hit a'],
+    [outcome, 'miss', 'hit'],
+    [outcome, 'miss', 'hit'],
+  ] as const) {
     const read = hold('listings.get', 'answer');
-    const slow = told();
+    const slow = ask();
     await read.reached;
-    expect(await told()).toBe(first);
+    expect(await ask()).toBe(first);
     read.release();
-    expect(await slow).toBe('hit a');
+    expect(await slow).toBe(second);
     clock.advance(60_000);
   }
-  expect(upstream.asked).toEqual(['listTags', 'listTags']);
+  expect(upstream.asked).toEqual(['listTags', 'listReferrers', 'listReferrers']);
 });
 
 test('those who come meanwhile join', async () => {

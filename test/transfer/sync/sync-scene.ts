@@ -62,16 +62,13 @@ export function syncScene(
       waits.push(ms);
       clock.advance(ms);
     },
-    admission: { lists: (_target, tag) => !world.denied.includes(tag) },
-    listings: {
-      tags: async ({ registry, budget }, { last }, allows) => {
+    shownTags: {
+      all: async ({ target: { registry, budget } }) => {
         budget?.spend();
-        asked.push(last === undefined ? `list ${registry.tagTtl}` : `list ${last} ${registry.tagTtl}`);
+        asked.push(`list ${registry.tagTtl}`);
         if (world.listing instanceof Error) throw world.listing;
-        const after = world.tags.filter((tag) => last === undefined || tag > last).filter(allows);
-        const tags = after.slice(0, 4);
-        const more = tags.length < after.length;
-        return { tags, more, outcome: world.listing, staleBecause: undefined };
+        const tags = world.tags.filter((tag) => !world.denied.includes(tag));
+        return { tags, outcome: world.listing, staleBecause: undefined };
       },
     },
     warm: {

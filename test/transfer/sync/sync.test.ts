@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
+import { BudgetSpentError } from '../../../src/pull/background-budget.ts';
 import { RateLimit } from '../../../src/upstream/health/rate-limit.ts';
 import { makeGate } from '../../helpers/gate.ts';
 import { scriptedUpstream } from '../../pull/scripted-upstream.ts';
@@ -35,11 +36,11 @@ describe('a run', () => {
       moved: ['1.1.0'],
       unchanged: ['1.2.0'],
       failed: [{ tag: '1.0.0', code: 'UNAVAILABLE', message: 'the line is cut' }],
-      requests: 6,
+      requests: 5,
       bytes: 30,
     });
-    // The first page is asked for whatever is known; the next of the same list is not.
-    expect(asked.slice(0, 3)).toEqual(['list 0', 'list 1.2.0 60000', 'warm 1.3.0 linux/amd64']);
+    // The list is asked for whatever is known.
+    expect(asked.slice(0, 2)).toEqual(['list 0', 'warm 1.3.0 linux/amd64']);
     expect(runs).toHaveLength(1);
     expect(await sync.last(entry)).toEqual(run);
   });
@@ -84,12 +85,24 @@ describe('a run', () => {
   });
 
   test('stops in the middle of an image too', async () => {
-    const entry = entryOf({ requests: 2 });
-    const { sync } = syncScene([entry], { tags: ['a1', 'b1', 'c1', 'd1', 'e1'] });
-    // Two pages of the list are all that it may ask for.
+    const entry = entryOf({ requests: 5 });
+    const spent = async () => {
+      throw new BudgetSpentError();
+    };
+    const { sync, asked } = syncScene([entry], { tags: ['a1', 'b1', 'c1'], warmed: { b1: spent } });
     const run = await sync.run(entry, 'schedule', nothing, neverAborted);
-    expect(run).toMatchObject({ added: [], failed: [], requests: 2 });
+    expect(run).toMatchObject({ added: ['a1'], failed: [], requests: 3 });
     expect(run.stopped).toContain('used up');
+    expect(asked).not.toContain('warm c1');
+  });
+
+  test('stops before the first image when the list has used its requests up', async () => {
+    const entry = entryOf({ requests: 1 });
+    const { sync, asked } = syncScene([entry], { tags: ['a1'] });
+    const run = await sync.run(entry, 'schedule', nothing, neverAborted);
+    expect(run).toMatchObject({ added: [], failed: [], requests: 1 });
+    expect(run.stopped).toContain('used up');
+    expect(asked).toEqual(['list 0']);
   });
 
   test('waits for what an upstream grants to work that nobody waits for, but not on demand', async () => {

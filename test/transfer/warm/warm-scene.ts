@@ -1,6 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { neverAborted } from '../../../src/lib/abort.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
+import { Slices } from '../../../src/lib/concurrency.ts';
 import { type ImageName, parseImageName } from '../../../src/oci/image-name.ts';
 import { type PolicyRule, PolicyRules } from '../../../src/policy/rules.ts';
 import { Admission } from '../../../src/pull/admission/admission.ts';
@@ -51,7 +52,10 @@ export async function warmScene(options: Options = {}) {
   const { log } = base.log;
   const clock = systemClock;
   const manifests = new PullManifests({ store, clock, log, random }, { manifestSize: 4_000_000 });
-  const listings = new PullListings({ metadata, clock, facts }, { manifestSize: 4_000_000 });
+  const listings = new PullListings(
+    { metadata, clock, slices: new Slices(), facts },
+    { manifestSize: 4_000_000 },
+  );
   onTestFinished(() => {
     manifests.close();
     listings.close();
