@@ -1,5 +1,6 @@
 import { Slices } from '../../src/lib/concurrency.ts';
 import { Facts } from '../../src/lib/facts.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { mediaTypes } from '../../src/oci/media-types.ts';
 import { parseRepositoryName, type Tag } from '../../src/oci/reference.ts';
@@ -8,6 +9,7 @@ import { Admission } from '../../src/pull/admission/admission.ts';
 import { Provenance } from '../../src/pull/admission/provenance.ts';
 import { ShownTags } from '../../src/pull/admission/shown-tags.ts';
 import { PullListings } from '../../src/pull/listings/listings.ts';
+import { PullTimes } from '../../src/pull/pull-times.ts';
 import type { Registry } from '../../src/pull/repository.ts';
 import { SqliteMetadata } from '../../src/store/sqlite/sqlite-metadata.ts';
 import { registry } from './generate.ts';
@@ -37,6 +39,7 @@ export function openSubject(file: string): IndexSubject {
   const admissionOf = (rules: PolicyRules) =>
     new Admission({ rules, metadata, lock: { digest: () => undefined } }, { digests: 'provenance' });
   const shownTags = new ShownTags({ listings, admission: admissionOf(allowing) });
+  const pullTimes = new PullTimes({ journal: metadata.journal, log: silentLog }, { every: 2 ** 30 });
   return {
     provenance: async (repository, digest, { denying: denies, current }) => {
       const provenance = new Provenance(
@@ -66,12 +69,13 @@ export function openSubject(file: string): IndexSubject {
     tag: (repository, tag) => metadata.tags.get(keyOf(repository), tag as Tag),
     manifest: (repository, digest) => metadata.manifests.get(keyOf(repository), digest as Digest),
     link: (repository, digest) => metadata.links.get(keyOf(repository), digest as Digest),
-    recordPulls: (repository, digests) =>
-      metadata.journal.recordPulls(
-        digests.map((digest) => {
-          return { ...keyOf(repository), digest: digest as Digest, tag: undefined, at: now };
-        }),
-      ),
+    recordPulls: async (repository, digests) => {
+      for (const digest of digests) {
+        const pull = { ...keyOf(repository), digest: digest as Digest, tag: undefined, at: now };
+        pullTimes.note({ kind: 'manifest', ...pull });
+      }
+      await pullTimes.flush();
+    },
     putManifest: (repository, { digest, bytes, layers, tag }) =>
       metadata.manifests.put(
         keyOf(repository),

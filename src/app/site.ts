@@ -119,7 +119,7 @@ function openApi(
       { failClosed: config.policy.failClosed },
     ),
     manifests: new ManifestEndpoint({ admit, pullTimes, now: () => clock.now(), facts }),
-    blobs: new BlobEndpoint({ admit, blobs, pool: sendBuffers }, { writeStallTimeout }),
+    blobs: new BlobEndpoint({ admit, blobs, pool: sendBuffers, pullTimes, clock }, { writeStallTimeout }),
     tags: new TagsEndpoint({ admit, shownTags }),
     referrers: new ReferrersEndpoint({ admit, listings }),
   });

@@ -1,3 +1,5 @@
+import { setImmediate as immediately } from 'node:timers/promises';
+
 /** Lets a number of things happen at once. Who comes later waits, in order. */
 export class Semaphore {
   readonly #waiting: (() => void)[] = [];
@@ -64,10 +66,8 @@ export async function eachAtOnce<T>(
 }
 
 /** Resolves in the next turn of the event loop: whatever else waits for the thread goes first. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
+export async function nextTurn(): Promise<void> {
+  await immediately();
 }
 
 /** Milliseconds for which one piece of work keeps the event loop to itself. */

@@ -2,12 +2,15 @@ import type { Digest } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';
 
-/** One pull to be remembered; `tag` when it was by tag. */
-export type PullRecord = RepositoryKey & {
-  readonly digest: Digest;
-  readonly tag: Tag | undefined;
-  readonly at: number;
-};
+/** One pull to be remembered, of a manifest (`tag` when it was by tag) or of a blob. Times in ms since the epoch. */
+export type PullRecord =
+  | (RepositoryKey & {
+      readonly kind: 'manifest';
+      readonly digest: Digest;
+      readonly tag: Tag | undefined;
+      readonly at: number;
+    })
+  | { readonly kind: 'blob'; readonly digest: Digest; readonly at: number };
 
 /** What is known of one upstream, as plain JSON that this room does not look into. */
 export type UpstreamRecord = {
@@ -26,7 +29,10 @@ export type SyncRunRecord = {
 
 /** What happened: pulls, how upstreams did, runs of sync entries. */
 export interface Journal {
-  /** Remembers when content was last pulled; repositories, tags and digests not known are passed over. */
+  /**
+   * Remembers when content was last pulled. Repositories, tags and digests not known are passed over: a blob that was
+   * pulled while it was fetched is stored later than that.
+   */
   recordPulls(pulls: readonly PullRecord[]): Promise<void>;
   /** What was last known of the upstreams. */
   upstreamHealth(): Promise<readonly UpstreamRecord[]>;

@@ -11,7 +11,11 @@ export function describeJournal(name: string, open: () => Promise<Metadata>): vo
   describe(`${name} as Journal`, () => {
     test('pulls of what is not known are passed over', async () => {
       const metadata = await open();
-      await metadata.journal.recordPulls([{ ...app, digest: layer, tag: v1, at: 1 }]);
+      await metadata.journal.recordPulls([
+        { kind: 'manifest', ...app, digest: layer, tag: v1, at: 1 },
+        { kind: 'blob', digest: layer, at: 1 },
+      ]);
+      expect(await metadata.blobs.get(layer)).toBeUndefined();
       expect(await metadata.tags.get(app, v1)).toBeUndefined();
       expect(await metadata.links.get(app, layer)).toBeUndefined();
     });

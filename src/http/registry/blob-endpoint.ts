@@ -1,9 +1,12 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import { parseRange, resolveRange } from '../../oci/range.ts';
 import type { Allowed, Denied } from '../../pull/admission/admission.ts';
 import type { Admit } from '../../pull/admission/admit.ts';
 import type { PullBlobs } from '../../pull/blobs/blobs.ts';
 import type { BlobContent } from '../../pull/fill/content.ts';
+import type { PullTimes } from '../../pull/pull-times.ts';
 import { askOf, type Exchange, header } from '../exchange.ts';
 import { type Headers, sendBlobHead, sendNotModified, serverTiming } from '../respond.ts';
 import type { BufferPool } from './buffer-pool.ts';
@@ -22,16 +25,20 @@ export class BlobEndpoint implements Endpoint<BlobRoute, Allowed> {
   readonly #admit: Admit;
   readonly #blobs: PullBlobs;
   readonly #pool: BufferPool;
+  readonly #pullTimes: PullTimes;
+  readonly #clock: Clock;
   readonly #stall: number;
 
   /** @param options.writeStallTimeout milliseconds after which a client that takes no byte is cut off */
   constructor(
-    deps: { admit: Admit; blobs: PullBlobs; pool: BufferPool },
+    deps: { admit: Admit; blobs: PullBlobs; pool: BufferPool; pullTimes: PullTimes; clock: Clock },
     options: { writeStallTimeout: number },
   ) {
     this.#admit = deps.admit;
     this.#blobs = deps.blobs;
     this.#pool = deps.pool;
+    this.#pullTimes = deps.pullTimes;
+    this.#clock = deps.clock;
     this.#stall = options.writeStallTimeout;
   }
 
@@ -62,6 +69,7 @@ export class BlobEndpoint implements Endpoint<BlobRoute, Allowed> {
       const { size, outcome } = await this.#blobs.stat(target, digest, signal);
       facts.outcome = outcome;
       const described = { ...headers, 'X-Cache': outcome };
+      if (!head) this.#pulled(digest);
       if (noneMatch(header(incoming, 'if-none-match'), etag)) sendNotModified(outgoing, described);
       else sendBlobHeadOnly(exchange, size, described);
       return;
@@ -74,8 +82,13 @@ export class BlobEndpoint implements Endpoint<BlobRoute, Allowed> {
       facts.upstream = content.upstream;
       facts.upstreams = content.origin?.upstreams;
       facts.because ??= content.origin?.because;
+      if (outgoing.headersSent) this.#pulled(digest);
       await content.close();
     }
+  }
+
+  #pulled(digest: Digest): void {
+    this.#pullTimes.note({ kind: 'blob', digest, at: this.#clock.now() });
   }
 
   async #sendContent(

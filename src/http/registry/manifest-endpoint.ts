@@ -2,8 +2,8 @@ import type { Tell } from '../../lib/facts.ts';
 import { isIndexMediaType } from '../../oci/media-types.ts';
 import type { Denied } from '../../pull/admission/admission.ts';
 import type { Admit, AdmittedManifest } from '../../pull/admission/admit.ts';
-import type { PullTimes } from '../../pull/manifests/pull-times.ts';
 import type { PullFact } from '../../pull/pull-facts.ts';
+import type { PullTimes } from '../../pull/pull-times.ts';
 import { askOf, header } from '../exchange.ts';
 import { type Headers, sendNotModified, sendWhole, serverTiming } from '../respond.ts';
 import { etagOf, noneMatch } from './conditions.ts';
@@ -48,6 +48,7 @@ export class ManifestEndpoint implements Endpoint<ManifestRoute, AllowedManifest
     facts.upstream = answer.upstream;
     facts.because = answer.staleBecause;
     this.#deps.pullTimes.note({
+      kind: 'manifest',
       registry: target.registry.name,
       repository: target.repository,
       digest: manifest.digest,

@@ -21,10 +21,14 @@ export class SqliteJournal implements Journal {
   async recordPulls(pulls: readonly PullRecord[]): Promise<void> {
     const s = this.#statements;
     this.#database.transaction(() => {
-      for (const { registry, repository, digest, tag, at } of pulls) {
+      for (const pull of pulls) {
+        const { digest, at } = pull;
+        if (pull.kind === 'blob') {
+          s.pulledBlob.run(at, digest);
+          continue;
+        }
         s.pulledManifest.run(at, digest);
-        s.pulledBlob.run(at, digest);
-        if (tag !== undefined) s.pulledTag.run(at, registry, repository, tag);
+        if (pull.tag !== undefined) s.pulledTag.run(at, pull.registry, pull.repository, pull.tag);
       }
     })();
   }

@@ -105,8 +105,8 @@ test('pull times are noted on the manifest, the blob and the tag that were pulle
   await metadata.manifests.put(app, stored, [], { tag: v1, upstream: 'u', at: 1 });
   await metadata.blobs.put(blob.digest, 1, 1);
   await metadata.journal.recordPulls([
-    { ...app, digest: stored.digest, tag: v1, at: 50 },
-    { ...app, digest: blob.digest, tag: undefined, at: 60 },
+    { kind: 'manifest', ...app, digest: stored.digest, tag: v1, at: 50 },
+    { kind: 'blob', digest: blob.digest, at: 60 },
   ]);
   await metadata.close();
   const raw = new SqliteDatabase(file, { readonly: true });

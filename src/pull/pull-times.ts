@@ -1,11 +1,14 @@
-import { neverAborted } from '../../lib/abort.ts';
-import { Semaphore } from '../../lib/concurrency.ts';
-import type { Log } from '../../lib/log.ts';
-import { repositoryText } from '../../oci/repository-key.ts';
-import type { Journal, PullRecord } from '../../store/journal.ts';
+import { neverAborted } from '../lib/abort.ts';
+import { nextTurn, Semaphore } from '../lib/concurrency.ts';
+import type { Log } from '../lib/log.ts';
+import { repositoryText } from '../oci/repository-key.ts';
+import type { Journal, PullRecord } from '../store/journal.ts';
 
 /** Notes that are kept for another try when they cannot be written. */
 const mostKept = 10_000;
+
+/** Notes that are written at once: as many as take the index about a millisecond. */
+const batch = 100;
 
 /** Notes when content was last pulled: kept in memory, the newest note of each, and written in batches. */
 export class PullTimes {
@@ -28,7 +31,9 @@ export class PullTimes {
 
   /** Notes one pull. */
   note(pull: PullRecord): void {
-    this.#notes.set(`${repositoryText(pull)} ${pull.tag ?? ''} ${pull.digest}`, pull);
+    const name =
+      pull.kind === 'blob' ? pull.digest : `${repositoryText(pull)} ${pull.tag ?? ''} ${pull.digest}`;
+    this.#notes.set(name, pull);
   }
 
   /**
@@ -45,15 +50,18 @@ export class PullTimes {
   }
 
   async #write(): Promise<void> {
-    if (this.#notes.size === 0) return;
-    const notes = this.#notes;
+    const notes = [...this.#notes];
     this.#notes = new Map();
-    try {
-      await this.#journal.recordPulls([...notes.values()]);
-    } catch (error) {
-      const all = [...notes, ...this.#notes];
-      this.#notes = new Map(all.slice(-mostKept));
-      throw error;
+    for (let written = 0; written < notes.length; written += batch) {
+      if (written > 0) await nextTurn();
+      const pulls = notes.slice(written, written + batch).map(([, pull]) => pull);
+      try {
+        await this.#journal.recordPulls(pulls);
+      } catch (error) {
+        const left = [...notes.slice(written), ...this.#notes];
+        this.#notes = new Map(left.slice(-mostKept));
+        throw error;
+      }
     }
   }
 

@@ -1,16 +1,17 @@
+import { setImmediate as immediately } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { PullTimes } from '../../../src/pull/manifests/pull-times.ts';
-import type { Journal, PullRecord } from '../../../src/store/journal.ts';
-import { captureLog } from '../../helpers/capture-log.ts';
-import { makeGate } from '../../helpers/gate.ts';
-import { makeBlob } from '../../helpers/image.ts';
-import { mustKey, mustTag } from '../../helpers/stored.ts';
+import { PullTimes } from '../../src/pull/pull-times.ts';
+import type { Journal, PullRecord } from '../../src/store/journal.ts';
+import { captureLog } from '../helpers/capture-log.ts';
+import { makeGate } from '../helpers/gate.ts';
+import { makeBlob } from '../helpers/image.ts';
+import { mustKey, mustTag } from '../helpers/stored.ts';
 
 const app = mustKey('ghcr.io', 'org/app');
 const { digest } = makeBlob('x', 1);
 
 function note(at: number, tag?: string): PullRecord {
-  return { ...app, digest, tag: tag === undefined ? undefined : mustTag(tag), at };
+  return { kind: 'manifest', ...app, digest, tag: tag === undefined ? undefined : mustTag(tag), at };
 }
 
 function begin(recordPulls?: Journal['recordPulls']) {
@@ -103,8 +104,42 @@ test('of what an index does not take the newest notes are kept, a bounded number
   for (let at = 0; at < 10_003; at += 1) times.note(note(at, `v${at}`));
   await vi.advanceTimersByTimeAsync(5_000);
   await times.close();
-  expect(written.map((batch) => batch.length)).toEqual([10_000]);
+  expect(written.flat()).toHaveLength(10_000);
   expect(written[0]?.at(0)).toEqual(note(3, 'v3'));
+});
+
+test('many notes are written a hundred at a time, and others get their turn between', async () => {
+  const { times, written } = begin();
+  for (let at = 0; at < 250; at += 1) times.note(note(at, `v${at}`));
+  const flushed = times.flush();
+  await immediately();
+  expect(written.length).toBeLessThan(3);
+  await flushed;
+  expect(written.map((pulls) => pulls.length)).toEqual([100, 100, 50]);
+});
+
+test('what was written before an index fails is not written again, what came after is', async () => {
+  const written: (readonly PullRecord[])[] = [];
+  const failures = [undefined, new Error('disk full')];
+  const { times } = begin(async (pulls) => {
+    const failure = failures.shift();
+    if (failure !== undefined) throw failure;
+    written.push(pulls);
+  });
+  for (let at = 0; at < 150; at += 1) times.note(note(at, `v${at}`));
+  await expect(times.flush()).rejects.toThrow('disk full');
+  times.note(note(150, 'v150'));
+  await times.flush();
+  expect(written.flatMap((pulls) => pulls.map(({ at }) => at))).toEqual([...Array(151).keys()]);
+});
+
+test('a blob is noted once, whichever repository it was pulled from', async () => {
+  const { times, written } = begin();
+  times.note({ kind: 'blob', digest, at: 1 });
+  times.note(note(2));
+  times.note({ kind: 'blob', digest, at: 3 });
+  await times.flush();
+  expect(written).toEqual([[{ kind: 'blob', digest, at: 3 }, note(2)]]);
 });
 
 test('closing says what could not be written', async () => {
