@@ -49,9 +49,9 @@ export class UpstreamClient {
   readonly maxConnections: number;
   /** Bytes a second below which a connection counts as stalled. */
   readonly minSpeed: number;
-  /** The memories of the bandwidth budgets that its connections for blobs keep. */
+  /** The memories of the bandwidth limits that its connections for blobs keep. */
   readonly bandwidths: readonly SharedArrayBuffer[];
-  /** How it does, by the requests of this client and what callers add. */
+  /** What is known of its speed, limits and failures: from this client's requests, and from what callers add. */
   readonly health: UpstreamHealth;
   readonly #options: UpstreamOptions;
   readonly #http: SmallHttp;

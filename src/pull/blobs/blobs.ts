@@ -10,9 +10,9 @@ import { Absences } from '../asking/absences.ts';
 import { askInOrder, inTagOrder } from '../asking/ask.ts';
 import { isAbsence, verdictError } from '../asking/outcomes.ts';
 import type { BlobContent } from '../fill/content.ts';
+import { bytesByUpstream } from '../fill/delivery.ts';
 import type { Fill } from '../fill/fill.ts';
 import { failureOf, isVerified } from '../fill/fill-state.ts';
-import { bytesByUpstream } from '../fill/served.ts';
 import { type CacheOutcome, imageName, keyOf, type ResolvedRepository } from '../repository.ts';
 import { absentError, isClosed, upstreamsOf } from '../source.ts';
 import { tagLeadingTo } from '../ways.ts';
@@ -105,8 +105,8 @@ export class PullBlobs {
           return [...fill.upstreams].join(', ') || undefined;
         },
         get origin() {
-          const [first] = fill.served;
-          return first && { upstreams: bytesByUpstream(fill.served), because: first.because };
+          const [first] = fill.deliveries;
+          return first && { upstreams: bytesByUpstream(fill.deliveries), because: first.because };
         },
         get firstByteMs() {
           return fill.firstByteMs;

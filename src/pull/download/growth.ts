@@ -7,11 +7,11 @@ const settling = 75;
 /** Connections after the first step, when the end is far: what upstreams allow is the bound then. */
 const firstStep = 8;
 
-/** A pause between two observations that is longer than this, in milliseconds, says that this machine is short of time. */
+/** After a longer pause between two measurements, in milliseconds, this machine is taken to be short of time. */
 const late = 60;
 
-/** A thread that has work to do for more of the time than this is itself what is slow, not the line. */
-const strained = 0.5;
+/** A thread that is busy for a larger share of the time is slower than the line. */
+const overloaded = 0.5;
 
 /** How much faster all connections together must have become for the last step to count as a gain. */
 const gain = 1.15;
@@ -22,12 +22,12 @@ const rising = 1.25;
 /** Milliseconds after which a fill that stopped growing tries again, in case the line has changed. */
 const reconsider = 10_000;
 
-/** What a fill has come to. */
+/** One measurement of a fill. */
 export type GrowthSample = {
   readonly bytes: number;
   readonly left: number;
   readonly busy: boolean;
-  readonly strain: number;
+  readonly utilization: number;
   readonly now: number;
 };
 
@@ -57,11 +57,12 @@ export class Growth {
    * @param bytes downloaded so far by this fill
    * @param left bytes still missing
    * @param busy whether all allowed connections are delivering
-   * @param strain the share of the time in which the thread that reads them had work to do
+   * @param utilization the share of the time in which the thread that reads them had work to do
    * @param now milliseconds
    */
-  observe({ bytes, left, busy, strain, now }: GrowthSample): void {
-    const starved = strain > strained || (this.#observedAt !== undefined && now - this.#observedAt > late);
+  observe({ bytes, left, busy, utilization, now }: GrowthSample): void {
+    const starved =
+      utilization > overloaded || (this.#observedAt !== undefined && now - this.#observedAt > late);
     this.#observedAt = now;
     if (!busy || starved || this.#since === undefined) {
       this.#rate = undefined;

@@ -5,11 +5,11 @@ import type { Refusal } from '../asking/outcomes.ts';
 import type { FillProgress } from '../threads/fill-progress.ts';
 import type { FillSlot } from '../threads/fill-workers.ts';
 
-/** How a lane ended: where it came to, and why it did not come to its stop, if so. */
+/** How a lane ended: the position that it reached, and what kept it from reaching its stop, if anything did. */
 export type LaneEnd = {
   readonly position: number;
   readonly refusal: Refusal | undefined;
-  /** The answer ended in order, though nobody had said where: the blob ends here. */
+  /** Whether its answer ended in order. The blob ends there, where nobody has said how large it is. */
   readonly complete: boolean;
 };
 
@@ -26,7 +26,7 @@ export type LaneOrder = {
   /** What is expected of the upstream until there is something to measure, in bytes a second. */
   readonly expectedRate: number;
   readonly budgets: readonly SharedArrayBuffer[];
-  /** Whether it is held back on purpose: its speed says nothing about the upstream. */
+  /** Whether a bandwidth limit holds it back, so that its speed says nothing about the upstream. */
   readonly throttled: boolean;
 };
 
@@ -88,16 +88,17 @@ export class LaneRun {
     return this.#slowSince === undefined ? 0 : now - this.#slowSince;
   }
 
-  /** Measures, if it is time to. */
-  measure(now: number, floor: number): void {
+  /** Measures, if it is time to: whether it did. @param floor bytes a second below which it is slow */
+  measure(now: number, floor: number): boolean {
     const elapsed = now - this.#measured.at;
-    if (this.#begunAt === undefined || elapsed < measuring) return;
+    if (this.#begunAt === undefined || elapsed < measuring) return false;
     const { position } = this;
     const rate = ((position - this.#measured.position) * 1000) / elapsed;
     this.#rate = (this.#rate + 2 * rate) / 3;
     this.#measured = { at: now, position };
     if (rate >= floor) this.#slowSince = undefined;
     else this.#slowSince ??= now - elapsed;
+    return true;
   }
 
   /** Whether it was told to end. */

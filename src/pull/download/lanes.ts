@@ -3,7 +3,7 @@ import { laneSlots } from '../threads/fill-progress.ts';
 import type { LaneRun } from './lane.ts';
 import type { Lane } from './range-plan.ts';
 
-/** Seconds of work that may be taken from a lane at least, however quick its upstream is to answer. */
+/** Nothing is taken from a lane that needs fewer seconds for what it has left, however quick its upstream is to answer. */
 const leastWorth = 0.1;
 
 /** Milliseconds to the first byte assumed of an upstream that was not measured. */
@@ -52,14 +52,14 @@ export class Lanes {
     return counts;
   }
 
-  /** What those to an upstream bring at present, each, in bytes a second; `undefined` when none has begun. */
+  /** Bytes a second that one connection to an upstream brings at present; `undefined` while none has begun. */
   rateOf(upstream: UpstreamClient): number | undefined {
     const begun = this.all.filter((run) => run.order.upstream === upstream && run.begunAt !== undefined);
     if (begun.length === 0) return undefined;
     return begun.reduce((sum, { rate }) => sum + rate, 0) / begun.length;
   }
 
-  /** The only one there is, when its first byte is later than is usual for its upstream. */
+  /** The connection whose first byte is later than is usual for its upstream, where it is the only one. */
   late(now: number): LaneRun | undefined {
     const [only, second] = this.all;
     if (only === undefined || second !== undefined || only.begunAt !== undefined) return undefined;
@@ -67,13 +67,13 @@ export class Lanes {
     return now - only.startedAt > Math.max(leastPatience, usual) ? only : undefined;
   }
 
-  /** As what they are planned with. */
+  /** All of them, as `nextRange` takes them. */
   planned(): readonly Lane[] {
     return this.all.map(plannedLane);
   }
 }
 
-/** A connection as what it is planned with. */
+/** One connection, as `nextRange` takes it. */
 export function plannedLane(run: LaneRun): Lane {
   const { slot, upstream } = run.order;
   const worth = Math.max(leastWorth, (2 * (upstream.health.firstByteMs ?? usualFirstByte)) / 1000);

@@ -1,4 +1,5 @@
-import type { Interval, RangeSet } from '../../lib/range-set.ts';
+import type { Interval } from '../../lib/range-set.ts';
+import type { Arrived } from '../fill/arrival.ts';
 
 /** One connection under way within a fill: it writes from `position` on, and ends before `stop`. */
 export type Lane = {
@@ -9,12 +10,12 @@ export type Lane = {
   readonly stop: number;
   /** Bytes a second, measured lately; 0 before its first bytes. */
   readonly rate: number;
-  /** Seconds of work below which nothing is taken from it: what another connection needs to begin. */
+  /** Nothing is taken from it when it needs fewer seconds for what it has left: another connection needs those to begin. */
   readonly worth?: number;
 };
 
-/** Bytes for another connection, and the lane that has to end earlier for it. */
-export type Stretch = {
+/** A range for another connection, and the lane that has to end earlier for it. */
+export type PlannedRange = {
   readonly start: number;
   readonly end: number;
   readonly cut: { readonly slot: number; readonly at: number } | undefined;
@@ -22,7 +23,7 @@ export type Stretch = {
   readonly urgent: boolean;
 };
 
-/** Half of what a lane has left, and the seconds it needs for all of that, below which nothing is taken from it. */
+/** Nothing is taken from a lane when half of what it has left is fewer bytes, or when it needs fewer seconds for all. */
 const leastSteal = { bytes: 256 * 1024, seconds: 0.3 };
 
 /** A lane that needs less than this many seconds to come to what a reader waits for is left alone. */
@@ -34,12 +35,12 @@ const soon = 1;
  * @param wanted positions that readers wait at, in ascending order
  * @returns `undefined` when one more connection would not help
  */
-export function nextStretch(state: {
+export function nextRange(state: {
   readonly size: number;
-  readonly arrived: RangeSet;
+  readonly arrived: Arrived;
   readonly lanes: readonly Lane[];
   readonly wanted: readonly number[];
-}): Stretch | undefined {
+}): PlannedRange | undefined {
   const { lanes, wanted } = state;
   const free = unclaimed(state);
   for (const position of wanted) {
@@ -58,7 +59,7 @@ export function nextStretch(state: {
 }
 
 /** The bytes that are not here and that no lane will bring. */
-function unclaimed({ size, arrived, lanes }: Parameters<typeof nextStretch>[0]): readonly Interval[] {
+function unclaimed({ size, arrived, lanes }: Parameters<typeof nextRange>[0]): readonly Interval[] {
   const claimed = lanes.toSorted((a, b) => a.position - b.position);
   return arrived.gaps(0, size).flatMap(([start, end]) => {
     const free: Interval[] = [];
@@ -73,7 +74,7 @@ function unclaimed({ size, arrived, lanes }: Parameters<typeof nextStretch>[0]):
   });
 }
 
-function steal(lanes: readonly Lane[]): Stretch | undefined {
+function steal(lanes: readonly Lane[]): PlannedRange | undefined {
   let slowest: Lane | undefined;
   for (const lane of lanes) {
     if (lane.stop - lane.position < 2 * leastSteal.bytes) continue;
@@ -84,7 +85,7 @@ function steal(lanes: readonly Lane[]): Stretch | undefined {
   return { start: at, end: slowest.stop, cut: { slot: slowest.slot, at }, urgent: false };
 }
 
-/** Seconds that a lane needs for the rest of its stretch, at its present rate. */
+/** Seconds that a lane needs to come to its stop, at its present rate. */
 export function secondsLeft(lane: Lane): number {
   return secondsFor(lane.stop - lane.position, lane);
 }

@@ -4,17 +4,19 @@ import { IntegrityError } from '../../oci/errors.ts';
 import type { UpstreamClient } from '../../upstream/client.ts';
 import type { HedgeBudget } from '../asking/hedge-budget.ts';
 import { isAbsence } from '../asking/outcomes.ts';
+import { bytesByUpstream } from '../fill/delivery.ts';
 import type { Fill } from '../fill/fill.ts';
-import { bytesByUpstream } from '../fill/served.ts';
 import type { PullFact } from '../pull-facts.ts';
 import { imageName, type ResolvedRepository } from '../repository.ts';
 import { upstreamsOf } from '../source.ts';
+import { FillStorageError, FillWorkerError } from '../threads/fill-errors.ts';
 import type { FillSlot } from '../threads/fill-workers.ts';
-import { culpritsOf, type Suspects, suspectsOf } from './blame.ts';
-import { Download, type DownloadPatience } from './download.ts';
-import { Sources } from './sources.ts';
+import { blame, recordWrongCopy, type WrongCopy } from './blame.ts';
+import { Choices } from './choices.ts';
+import { Download } from './download.ts';
+import type { DownloadPatience } from './rounds.ts';
 
-/** What downloads work with, and whom they tell. */
+/** What downloads work with. */
 export type DownloadDeps = {
   readonly log: Log;
   /** From 0 to below 1. */
@@ -48,12 +50,12 @@ export class VerifiedDownloads {
       if (!(error instanceof IntegrityError)) throw error;
       const { log } = this.#deps;
       log.warn({ image: imageName(target), ...error }, 'wrong bytes discarded, fetching again');
-      const { served } = fill;
+      const { deliveries } = fill;
       // Before anything that takes time: no reader may be shown what is known to be wrong.
       fill.note({ kind: 'discarded' });
-      const suspects = await suspectsOf(slot, served, leftover);
-      if (suspects.certain) this.#distrust(target, suspects.upstreams);
-      await this.#again(fill, target, slot, { suspects, wrong: error }, signal);
+      const copy = await recordWrongCopy(slot, deliveries, leftover);
+      if (copy.certain) this.#distrust(target, copy.upstreams);
+      await this.#again(fill, target, slot, { copy, wrong: error }, signal);
     }
   }
 
@@ -62,12 +64,12 @@ export class VerifiedDownloads {
     fill: Fill,
     target: ResolvedRepository,
     slot: FillSlot,
-    { suspects, wrong }: { suspects: Suspects; wrong: IntegrityError },
+    { copy, wrong }: { copy: WrongCopy; wrong: IntegrityError },
     signal: AbortSignal,
   ): Promise<void> {
     const all = upstreamsOf(target.registry);
-    const suspected = (upstream: UpstreamClient) => suspects.upstreams.includes(upstream.name);
-    const again = suspects.certain && all.length > 1 ? [] : all.filter(suspected);
+    const suspected = (upstream: UpstreamClient) => copy.upstreams.includes(upstream.name);
+    const again = copy.certain && all.length > 1 ? [] : all.filter(suspected);
     const attempts = [...all.filter((upstream) => !suspected(upstream)), ...again];
     let failure: unknown;
     for (const upstream of attempts) {
@@ -76,12 +78,14 @@ export class VerifiedDownloads {
       fill.note({ kind: 'emptied' });
       try {
         await this.#download(fill, target, slot, [upstream]).run(signal);
-        if (!suspects.certain) this.#distrust(target, await culpritsOf(slot, suspects));
+        // The blob is right, whatever comes of the question whose bytes were wrong.
+        if (!copy.certain) this.#distrust(target, await blame(slot, copy).catch(() => []));
         this.#report(fill, target);
         return;
       } catch (error) {
         signal.throwIfAborted();
-        // Where a liar told the size, an honest upstream is not to blame that its bytes cannot be right.
+        if (error instanceof FillStorageError || error instanceof FillWorkerError) throw error;
+        // Where another upstream lied about the size, an honest one cannot bring the right bytes.
         if (error instanceof IntegrityError && fill.sizeGiven) this.#distrust(target, [upstream.name]);
         if (error instanceof IntegrityError) continue;
         // An upstream that lacks a blob says nothing about one that has it.
@@ -98,12 +102,14 @@ export class VerifiedDownloads {
     upstreams: readonly UpstreamClient[],
   ): Download {
     const { log, random, hedges } = this.#deps;
-    const sources = new Sources(upstreams, { random });
+    const choices = new Choices(upstreams, { random });
     const now = () => performance.now();
     const own = target.budget?.bandwidths ?? [];
     const all = (upstream: UpstreamClient) => [...upstream.bandwidths, ...own];
-    const job = { target, digest: fill.digest, fill, slot, sources, hedges, budgets: all, now };
-    return new Download({ log }, job, this.#patience);
+    return new Download(
+      { log, fill, slot, choices, hedges, bandwidths: all, now },
+      { target, patience: this.#patience },
+    );
   }
 
   #distrust(target: ResolvedRepository, names: readonly string[]): void {
@@ -116,14 +122,16 @@ export class VerifiedDownloads {
     }
   }
 
-  #report({ digest, served }: Fill, target: ResolvedRepository): void {
+  #report({ digest, deliveries }: Fill, target: ResolvedRepository): void {
     this.#deps.log.info(
       {
         image: imageName(target),
         digest,
-        upstreams: bytesByUpstream(served),
-        ranges: served.slice(0, mostShown).map(({ upstream, start, end }) => `${upstream} ${start}-${end}`),
-        because: served[0]?.because,
+        upstreams: bytesByUpstream(deliveries),
+        ranges: deliveries
+          .slice(0, mostShown)
+          .map(({ upstream, start, end }) => `${upstream} ${start}-${end}`),
+        because: deliveries[0]?.because,
       },
       'blob downloaded',
     );

@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { OciError } from '../../oci/errors.ts';
 import type { BlobFile } from '../../store/blob-store.ts';
 import { Arrival } from './arrival.ts';
+import type { Delivery } from './delivery.ts';
 import {
   type FillEvent,
   type FillState,
@@ -12,7 +13,6 @@ import {
   nextFillState,
   shownIn,
 } from './fill-state.ts';
-import type { Served } from './served.ts';
 
 /** What a fill needs from outside: its download, and a view of the file that grows. */
 export type FillWork = {
@@ -47,7 +47,7 @@ export class Fill {
   /** The upstreams whose bytes have arrived, in the order of their first. */
   readonly upstreams = new Set<string>();
   /** Which of them brought which bytes of the present copy, as connections end. */
-  served: Served[] = [];
+  deliveries: Delivery[] = [];
   /** Milliseconds from the start to the first byte, once there is one. */
   firstByteMs: number | undefined;
   readonly #work: FillWork;
@@ -226,7 +226,7 @@ export class Fill {
 
   /** Forgets the copy. Whoever still waits says so again, unless it was given bytes of that copy. */
   #discard(): void {
-    this.served = [];
+    this.deliveries = [];
     this.#waiting.clear();
     this.arrival.reset();
   }

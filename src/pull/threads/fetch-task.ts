@@ -12,19 +12,19 @@ import type { FillProgress } from './fill-progress.ts';
 /** A fill that is open in a worker. */
 export type OpenFill = {
   readonly ingest: Ingest;
-  /** What its bytes should have. */
+  /** The digest that its bytes should have. */
   readonly digest: Digest;
   readonly progress: FillProgress;
   /** Bytes: the blob's size once known, else the most that is accepted. */
   limit: number;
   sizeKnown: boolean;
-  /** By lane. */
+  /** The requests under way, by lane. */
   readonly fetches: Map<number, AbortController>;
 };
 
 type Fetch = Extract<FillCommand, { kind: 'fetch' }>;
 
-/** Milliseconds after which a connection that is held back looks whether it still is. */
+/** The longest that a connection sleeps that bandwidth limits hold back, in milliseconds; they may be lifted meanwhile. */
 const longestNap = 100;
 
 /** Runs one GET and writes what it brings into the fill, from the lane's start to its stop. */
@@ -137,7 +137,7 @@ class FetchBody implements BodySink {
     return this.#hold(bytes.length);
   }
 
-  /** Waits as long as the budgets want. */
+  /** Waits as long as the bandwidth limits demand. */
   #hold(bytes: number): void | Promise<void> {
     if (this.#budgets.length === 0) return;
     const left = reserveAll(this.#budgets, bytes);
@@ -153,7 +153,7 @@ class FetchBody implements BodySink {
 async function waitOut(left: (elapsed: number) => number): Promise<void> {
   const started = performance.now();
   for (let ms = left(0); ms > 0; ms = left(performance.now() - started)) {
-    // A stop-fetch must not find the connection asleep.
+    // The limits may be lifted, and the lane stopped, while it waits.
     await pause(Math.min(ms, longestNap), undefined, { ref: false });
   }
 }

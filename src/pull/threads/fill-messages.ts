@@ -13,7 +13,7 @@ export type LaneRequest = {
   readonly start: number;
   /** Whether an answer that begins before `start` is read and dropped up to there. */
   readonly maySkip: boolean;
-  /** The memories of the bandwidth budgets to keep. */
+  /** The memories of the bandwidth limits to keep. */
   readonly budgets: readonly SharedArrayBuffer[];
 };
 
@@ -34,7 +34,7 @@ export type FillCommand = { readonly fill: number; readonly call: number } & (
       /** Leads to the worker that hashes the file, if that is another one. */
       readonly hasher: MessagePort | undefined;
     }
-  /** Hashes the file of another worker's fill, for who has the other end of the port. There is no reply. */
+  /** Hashes the file of another worker's fill, for whoever has the other end of the port. There is no reply. */
   | {
       readonly kind: 'hash';
       readonly path: string;

@@ -76,8 +76,8 @@ export class FillWorkers {
   }
 
   /**
-   * A place for one fill on the thread that has the least to do; that with the least of the others may hash it. Waits
-   * while no worker runs, but for one that is about to be started.
+   * A place for one fill on the thread that has the least to do. Another thread may hash its file. Where no worker runs,
+   * this waits for the next one.
    * @throws FillWorkerError when workers keep ending, or none will be started any more
    */
   async slot(fill: FillFile, signal: AbortSignal): Promise<FillSlot> {

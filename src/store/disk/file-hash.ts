@@ -82,10 +82,10 @@ export class FileHash implements FrontHash {
   }
 }
 
-/** The digests of stretches of an open file, in hex. */
-export async function digestsOf(descriptor: number, stretches: readonly Interval[]): Promise<string[]> {
+/** The digests of ranges of an open file, in hex. */
+export async function digestsOf(descriptor: number, ranges: readonly Interval[]): Promise<string[]> {
   const digests: string[] = [];
-  for (const [start, end] of stretches) {
+  for (const [start, end] of ranges) {
     const hash = createHash('sha256');
     await hashFile(descriptor, hash, start, () => end);
     digests.push(hash.digest('hex'));

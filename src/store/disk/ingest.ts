@@ -105,9 +105,9 @@ export class Ingest {
     return `${this.#algorithm}:${await this.#front.digest()}` as Digest;
   }
 
-  /** The digests of stretches of the file, in hex, to compare one copy with another. */
-  digestsOf(stretches: readonly Interval[]): Promise<readonly string[]> {
-    return digestsOf(this.#descriptor, stretches);
+  /** The digests of ranges of the file, in hex, to compare one copy with another. */
+  digestsOf(ranges: readonly Interval[]): Promise<readonly string[]> {
+    return digestsOf(this.#descriptor, ranges);
   }
 
   /** Throws the bytes away and starts anew. */

@@ -69,7 +69,7 @@ export async function mayPull(
       () => ({ kind: 'value', value: true as const }),
       signal,
     );
-    // One that asked for no login has judged none.
+    // An upstream that asked for no login has judged none.
     return result.kind === 'ok' && !auth.wasAsked ? denied : result;
   } finally {
     auth.close();

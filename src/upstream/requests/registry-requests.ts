@@ -19,7 +19,7 @@ export type SmallPlan = {
   readonly maxBytes: number;
 };
 
-/** What a body is worth: a value, or the clause that says why it is none. */
+/** What was read from a body: a value; or why there is none, as a clause for an error message. */
 export type Reading<T> =
   | { readonly kind: 'value'; readonly value: T }
   | { readonly kind: 'refused'; readonly reason: string };
@@ -39,7 +39,7 @@ const maxVersionAnswer = 64 * 1024;
 /** Pages of a listing that are followed at most. */
 const maxPages = 100;
 
-/** One upstream's requests, by repository: where they go, how they are followed, what is observed. */
+/** Sends one upstream's requests for small things, and makes those for blobs. */
 export class RegistryRequests {
   readonly #http: SmallHttp;
   readonly #auth: UpstreamAuth;

@@ -57,7 +57,9 @@ test.each([true, false])(
     expect(scene.reports).toEqual([{ result: 'stored', bytes: large.bytes.length }]);
     expect(scene.fills.active).toBe(0);
     expect([...fill.upstreams]).toEqual([scene.upstream.host]);
-    expect(fill.served).toMatchObject([{ upstream: scene.upstream.host, start: 0, end: large.bytes.length }]);
+    expect(fill.deliveries).toMatchObject([
+      { upstream: scene.upstream.host, start: 0, end: large.bytes.length },
+    ]);
   },
 );
 
@@ -179,7 +181,7 @@ test('a download cut by one upstream continues at the missing byte on the next',
     'bytes=2000000-',
   ]);
   expect([...fill.upstreams]).toEqual([flaky.host, steady.host]);
-  expect(fill.served.map(({ upstream, start: from, end }) => [upstream, from, end])).toEqual([
+  expect(fill.deliveries.map(({ upstream, start: from, end }) => [upstream, from, end])).toEqual([
     [flaky.host, 0, 2_000_000],
     [steady.host, 2_000_000, large.bytes.length],
   ]);
@@ -337,7 +339,7 @@ test('a throttled blob is fetched by several connections of two upstreams, each 
   await within(fill.done, 'the blob');
   expect((await readFile(scene.layout.blob(blob.digest))).equals(blob.bytes)).toBe(true);
   expect([...fill.upstreams].toSorted()).toEqual(several.map(({ host }) => host).toSorted());
-  const served = fill.served.reduce((sum, { start: from, end }) => sum + end - from, 0);
+  const served = fill.deliveries.reduce((sum, { start: from, end }) => sum + end - from, 0);
   expect(served).toBe(blob.bytes.length);
   for (const { journal } of several) {
     const most = journal.mostAtOnce(downloadsOf(blob));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { culpritsOf, suspectsOf } from '../../../src/pull/download/blame.ts';
-import type { Served } from '../../../src/pull/fill/served.ts';
+import { blame, recordWrongCopy } from '../../../src/pull/download/blame.ts';
+import type { Delivery } from '../../../src/pull/fill/delivery.ts';
 import type { FillSlot } from '../../../src/pull/threads/fill-workers.ts';
 import { digestOf, seededBytes } from '../../helpers/image.ts';
 
@@ -10,9 +10,9 @@ const right = seededBytes('right', 1_000);
 function slotOf(bytes: Buffer) {
   const asked: string[] = [];
   const slot = {
-    digests: async (stretches) => {
-      asked.push(...stretches.map(([start, end]) => `${start}-${end}`));
-      return stretches.map(([start, end]) => digestOf(bytes.subarray(start, end)));
+    digests: async (ranges) => {
+      asked.push(...ranges.map(([start, end]) => `${start}-${end}`));
+      return ranges.map(([start, end]) => digestOf(bytes.subarray(start, end)));
     },
   } satisfies Partial<FillSlot>;
   return { slot: slot as unknown as FillSlot, asked };
@@ -24,29 +24,29 @@ function damaged(...at: number[]): Buffer {
   return bytes;
 }
 
-const served = (upstream: string, start: number, end: number): Served => ({
+const brought = (upstream: string, start: number, end: number): Delivery => ({
   upstream,
   start,
   end,
   because: 'test',
 });
 
-/** Who is found guilty, when these served a copy that is wrong at these bytes. */
-async function guilty(all: readonly Served[], leftover: boolean, ...at: number[]) {
-  const suspects = await suspectsOf(slotOf(damaged(...at)).slot, all, leftover);
-  return suspects.certain ? suspects.upstreams : culpritsOf(slotOf(right).slot, suspects);
+/** Who is found guilty, when these brought a copy that is wrong at these bytes. */
+async function guilty(all: readonly Delivery[], leftover: boolean, ...at: number[]) {
+  const copy = await recordWrongCopy(slotOf(damaged(...at)).slot, all, leftover);
+  return copy.certain ? copy.upstreams : blame(slotOf(right).slot, copy);
 }
 
 test('who brought everything alone is guilty at once, without a comparison', async () => {
   const { slot, asked } = slotOf(damaged(5));
-  const all = [served('a', 0, 500), served('a', 500, 1_000)];
-  expect(await suspectsOf(slot, all, false)).toEqual({ upstreams: ['a'], certain: true, stretches: [] });
+  const all = [brought('a', 0, 500), brought('a', 500, 1_000)];
+  expect(await recordWrongCopy(slot, all, false)).toEqual({ upstreams: ['a'], certain: true, ranges: [] });
   expect(asked).toEqual([]);
 });
 
 test('who brought the rest of what an earlier run left is not guilty for being alone', async () => {
-  const rest = [served('a', 400, 1_000)];
-  expect(await suspectsOf(slotOf(damaged(5)).slot, rest, true)).toMatchObject({
+  const rest = [brought('a', 400, 1_000)];
+  expect(await recordWrongCopy(slotOf(damaged(5)).slot, rest, true)).toMatchObject({
     upstreams: ['a'],
     certain: false,
   });
@@ -57,7 +57,7 @@ test('who brought the rest of what an earlier run left is not guilty for being a
 
 test('when nobody brought anything nobody is guilty', async () => {
   const { slot, asked } = slotOf(damaged(5));
-  expect(await suspectsOf(slot, [], true)).toEqual({ upstreams: [], certain: false, stretches: [] });
+  expect(await recordWrongCopy(slot, [], true)).toEqual({ upstreams: [], certain: false, ranges: [] });
   expect(await guilty([], true, 5)).toEqual([]);
   expect(asked).toEqual([]);
 });
@@ -65,11 +65,11 @@ test('when nobody brought anything nobody is guilty', async () => {
 test.each([
   ['the first byte of it', [0], ['a']],
   ['the last byte of it', [299], ['a']],
-  ['a byte of its second stretch', [999], ['a']],
+  ['a byte of its second range', [999], ['a']],
   ['a byte of the other', [300], ['b']],
   ['a byte of each', [299, 300], ['a', 'b']],
   ['none, though the whole was wrong', [], []],
 ] as const)('of two that brought parts, who brought what differs is guilty: %s', async (_what, at, names) => {
-  const all = [served('a', 0, 300), served('b', 300, 700), served('a', 700, 1_000)];
+  const all = [brought('a', 0, 300), brought('b', 300, 700), brought('a', 700, 1_000)];
   expect(await guilty(all, false, ...at)).toEqual(names);
 });

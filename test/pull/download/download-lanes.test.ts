@@ -24,7 +24,7 @@ test('a line that throttles each connection is used by several, and the blob is 
   expect(await download.done).toBeUndefined();
   expect(scene.file.equals(blob)).toBe(true);
   // Nothing was asked for twice: each connection brought its own part.
-  const served = scene.fill.served.reduce((sum, { start: from, end }) => sum + end - from, 0);
+  const served = scene.fill.deliveries.reduce((sum, { start: from, end }) => sum + end - from, 0);
   expect(served).toBe(size);
 });
 
@@ -48,6 +48,40 @@ test('two upstreams that throttle are used at once, the quicker by as many conne
   expect(scene.open.map(({ upstream }) => upstream).toSorted()).toEqual(['a', 'a', 'b', 'b']);
 });
 
+test('what connections bring while the next one is planned is fetched by nobody else', async () => {
+  const { scene, download } = await start({ a: { maxConnections: 8, script: begins } });
+  const { arrival } = scene.fill;
+  const arrived = arrival.arrived.bind(arrival);
+  // The worker writes on whatever the main thread is doing.
+  vi.spyOn(arrival, 'arrived').mockImplementation(() => {
+    const before = arrived();
+    for (const lane of scene.open) lane.bring(1_000);
+    return before;
+  });
+  await flow(scene, 12_000, () => megabyte);
+  expect(await download.done).toBeUndefined();
+  expect(scene.asked.length).toBeGreaterThan(4);
+  const brought = scene.fill.deliveries.reduce((sum, { start: from, end }) => sum + end - from, 0);
+  expect(brought).toBe(size);
+});
+
+test('while its connections flow and none can be added, a look at them ranks nobody', async () => {
+  const { scene } = await start({
+    a: { maxConnections: 2, minSpeed: 1_000, script: begins },
+    b: { maxConnections: 2, minSpeed: 1_000, script: begins },
+  });
+  await flow(scene, 2_000, () => megabyte);
+  expect(scene.open).toHaveLength(4);
+  const judged = scene.upstreams.map(({ client }) => vi.spyOn(client.health, 'exclusionFor'));
+  // One reader is ahead of them all.
+  void scene.fill
+    .reader()
+    .read(Buffer.alloc(1), 1, 30 * megabyte, AbortSignal.timeout(60_000))
+    .catch(() => 0);
+  await flow(scene, 1_000, () => megabyte);
+  expect(judged.map(({ mock }) => mock.calls.length)).toEqual([0, 0]);
+});
+
 test('what a connection lacks when it breaks is continued at the missing byte by another upstream', async () => {
   const { scene, download } = await start({ a: { script: begins }, b: { script: begins } });
   const [first] = scene.open;
@@ -58,7 +92,7 @@ test('what a connection lacks when it breaks is continued at the missing byte by
   scene.lane(1).bring(size);
   await settle();
   expect(await download.done).toBeUndefined();
-  expect(scene.fill.served.map(({ upstream, start: from, end }) => [upstream, from, end])).toEqual([
+  expect(scene.fill.deliveries.map(({ upstream, start: from, end }) => [upstream, from, end])).toEqual([
     ['a', 0, 10_000],
     ['b', 10_000, size],
   ]);

@@ -3,8 +3,8 @@ import type { Facts } from '../../../src/lib/facts.ts';
 import { RangeSet } from '../../../src/lib/range-set.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { HedgeBudget } from '../../../src/pull/asking/hedge-budget.ts';
+import { Choices } from '../../../src/pull/download/choices.ts';
 import { Download } from '../../../src/pull/download/download.ts';
-import { Sources } from '../../../src/pull/download/sources.ts';
 import { Fill } from '../../../src/pull/fill/fill.ts';
 import type { PullFact } from '../../../src/pull/pull-facts.ts';
 import type { LaneBegun, LaneRequest } from '../../../src/pull/threads/fill-messages.ts';
@@ -309,7 +309,7 @@ export type RunningDownload = {
   /** `undefined` once it is through, else its failure. */
   readonly done: Promise<unknown>;
   readonly log: CapturedLog;
-  readonly sources: Sources;
+  readonly choices: Choices;
   /** How many second requests were sent. */
   hedged: number;
 };
@@ -331,30 +331,29 @@ export function startDownload(
     hedges?: HedgeBudget;
   } = {},
 ): RunningDownload {
-  const { digest, fill, slot, upstreams } = scene;
+  const { fill, slot, upstreams } = scene;
   const log = captureLog();
   facts.on('request-hedged', () => {
     running.hedged += 1;
   });
-  const sources = new Sources(
+  const choices = new Choices(
     upstreams.map(({ client }) => client),
     { random: () => 0.999 },
   );
-  const job = {
-    target: targetOf(upstreams),
-    digest,
+  const deps = {
+    log: log.log,
     fill,
     slot,
-    sources,
+    choices,
     hedges,
-    budgets: () => [],
+    bandwidths: () => [],
     now: () => performance.now(),
   };
-  const download = new Download({ log: log.log }, job, { rounds, pause });
+  const download = new Download(deps, { target: targetOf(upstreams), patience: { rounds, pause } });
   const done = download.run(signal).then(
     () => undefined,
     (error: unknown) => error,
   );
-  const running = { done, log, sources, hedged: 0 };
+  const running = { done, log, choices, hedged: 0 };
   return running;
 }

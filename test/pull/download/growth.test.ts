@@ -16,7 +16,7 @@ function line(size: number, rateOf: (connections: number) => number) {
     /** Goes on for so many milliseconds, and to the end at most. */
     run(ms: number, busy = true): void {
       for (const end = now + ms; now < end && bytes < size; ) {
-        growth.observe({ bytes, left: size - bytes, busy, strain: 0, now });
+        growth.observe({ bytes, left: size - bytes, busy, utilization: 0, now });
         if (growth.allowed !== allowed.at(-1)) allowed.push(growth.allowed);
         bytes = Math.min(size, bytes + rateOf(growth.allowed) * (look / 1_000));
         now += look;
@@ -106,7 +106,7 @@ test('what an earlier run left is not taken for speed', () => {
   const growth = new Growth();
   let bytes = 500 * megabyte;
   for (let now = 0; now < 2_000 && growth.allowed === 1; now += look) {
-    growth.observe({ bytes, left: 500 * megabyte, busy: now > 50, strain: 0, now });
+    growth.observe({ bytes, left: 500 * megabyte, busy: now > 50, utilization: 0, now });
     bytes += megabyte * (look / 1_000);
   }
   expect(growth.allowed).toBe(firstStep());
@@ -117,7 +117,7 @@ test('a connection that is still speeding up is not judged yet', () => {
   let bytes = 0;
   // Twice as quick each 100 ms, as TCP begins.
   for (let now = 0; now < 600; now += look) {
-    growth.observe({ bytes, left: 1_000 * megabyte, busy: true, strain: 0, now });
+    growth.observe({ bytes, left: 1_000 * megabyte, busy: true, utilization: 0, now });
     bytes += 10_000 * 2 ** Math.floor(now / 100);
   }
   expect(growth.allowed).toBe(1);
@@ -130,7 +130,7 @@ test('while this machine is too busy to look in time nothing is decided', () => 
       bytes: turn * megabyte,
       left: 1_000 * megabyte,
       busy: true,
-      strain: 0,
+      utilization: 0,
       now: turn * 1_000,
     });
     expect(growth.allowed).toBe(1);
@@ -140,7 +140,7 @@ test('while this machine is too busy to look in time nothing is decided', () => 
 test('a fill whose thread is itself what is slow keeps its one connection', () => {
   const growth = new Growth();
   for (let now = 0; now <= 5_000; now += 25) {
-    growth.observe({ bytes: now * 5_000, left: 500_000_000, busy: true, strain: 0.9, now });
+    growth.observe({ bytes: now * 5_000, left: 500_000_000, busy: true, utilization: 0.9, now });
   }
   expect(growth.allowed).toBe(1);
 });

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RangeSet } from '../../../src/lib/range-set.ts';
-import { type Lane, nextStretch, type Stretch, secondsLeft } from '../../../src/pull/download/range-plan.ts';
+import {
+  type Lane,
+  nextRange,
+  type PlannedRange,
+  secondsLeft,
+} from '../../../src/pull/download/range-plan.ts';
 
 const unit = 64 * 1024;
 const units = 256;
@@ -19,7 +24,7 @@ function next(
   { arrived = [], wanted = [] }: { arrived?: readonly [number, number][]; wanted?: readonly number[] } = {},
 ) {
   const there = arrived.map(([start, end]) => [start * unit, end * unit] as const);
-  const stretch = nextStretch({
+  const stretch = nextRange({
     size,
     arrived: new RangeSet(there),
     lanes,
@@ -146,7 +151,7 @@ function unclaimed(arrived: RangeSet, lanes: readonly Lane[]): readonly (readonl
 
 /** Checks one choice against the state it was made for. */
 function judge(
-  stretch: Stretch | undefined,
+  stretch: PlannedRange | undefined,
   arrived: RangeSet,
   lanes: readonly Lane[],
   wanted: readonly number[],
@@ -207,7 +212,7 @@ test('however lanes come, go and advance, a stretch is nobody else’s: the urge
         let slots = 0;
         for (const each of steps) {
           if (each.kind === 'open') {
-            const stretch = nextStretch({ size, arrived, lanes, wanted: each.wanted });
+            const stretch = nextRange({ size, arrived, lanes, wanted: each.wanted });
             seen[judge(stretch, arrived, lanes, each.wanted)] += 1;
             if (stretch === undefined) continue;
             const { start, end, cut } = stretch;

@@ -108,7 +108,7 @@ test('who brought a wrong copy alone is quarantined at once, and another brings 
   expect(scene.asked).toEqual(['a 0-', 'b 0-']);
   expect([distrusted, quarantined()]).toEqual([['a'], ['a']]);
   expect(scene.file.equals(blob)).toBe(true);
-  expect(scene.fill.served).toMatchObject([{ upstream: 'b', start: 0, end: size }]);
+  expect(scene.fill.deliveries).toMatchObject([{ upstream: 'b', start: 0, end: size }]);
 });
 
 test('a wrong copy of the only upstream is fetched again from it', async () => {

@@ -122,6 +122,22 @@ test('what may be read is what all connections and earlier runs brought together
   for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);
 });
 
+test('what has arrived is made anew only when there is more', () => {
+  const arrival = arrivalOf(size, mebibyte);
+  const before = arrival.arrived();
+  expect(arrival.arrived()).toBe(before);
+  arrival.begin(0, 2 * mebibyte, size);
+  arrival.progress.advance(0, 3 * mebibyte);
+  const after = arrival.arrived();
+  expect(after.size).toBe(2 * mebibyte);
+  expect(before.size).toBe(mebibyte);
+  // A worker says how far it has come, and only then that it has come further.
+  Atomics.store(new BigInt64Array(arrival.progress.shared, 8, 1), 0, BigInt(4 * mebibyte));
+  expect(arrival.arrived().size).toBe(3 * mebibyte);
+  arrival.reset();
+  expect(arrival.arrived().size).toBe(0);
+});
+
 test('once verified everything may be read, and nothing beyond', () => {
   const arrival = new Arrival();
   arrival.begin(0, 0, Number.MAX_SAFE_INTEGER);

@@ -3,17 +3,17 @@ import { retryAfterOf, type Verdict } from '../asking/outcomes.ts';
 /** The longest that a rate limit is waited for, in milliseconds; clients may as well come again after a longer one. */
 const longestWait = 5_000;
 
-/** So that an upstream's clock has certainly passed the time that it named, in milliseconds. */
+/** Milliseconds waited beyond the time that an upstream named, so that its clock has passed it too. */
 const margin = 50;
 
 /**
- * Whether upstreams that all said no are asked once more before the clients are told, which many of them take for the
- * end of a pull: about a blob that has to be there, and when the rate limit is over in a moment.
+ * Decides whether upstreams that all refused a blob are asked once more before clients are told: many clients end their
+ * pull then. They are asked again for a blob that a manifest names, and where a rate limit ends soon.
  * @param named whether a manifest names the blob
  * @param pause milliseconds to wait before asking again for what is said to be missing
  * @returns the milliseconds to wait first; `undefined` when their word is final
  */
-export function pauseBeforeSecondLook(
+export function pauseBeforeAskingAgain(
   verdict: Verdict,
   { named, pause }: { named: boolean; pause: number },
 ): number | undefined {

@@ -6,20 +6,17 @@ import type { Refusal } from '../asking/outcomes.ts';
 export type Choice = {
   readonly upstream: UpstreamClient;
   readonly reason: string;
-  /** It is not to be asked now, and chosen only because that holds for all. */
+  /** It should not be asked now. It is chosen because that is so for every upstream. */
   readonly excluded: boolean;
   /** Bytes a second expected of one connection. */
   readonly rate: number;
 };
 
-/** Assumed of an upstream that was never measured, in bytes a second: quick, so that it is not split before it is. */
+/** Bytes a second assumed of an upstream that was never measured: many, so that nothing is taken from it before it is. */
 const hopedRate = 50_000_000;
 
-/**
- * The upstreams of one download: which may be asked, which is the best for the next connection, and what those
- * answered that did not deliver.
- */
-export class Sources {
+/** Chooses the upstream for each connection of one download, and remembers what those answered that did not deliver. */
+export class Choices {
   readonly #upstreams: readonly UpstreamClient[];
   readonly #random: () => number;
   readonly #out = new Map<string, Refusal>();
@@ -36,11 +33,11 @@ export class Sources {
   }
 
   /** An upstream did not deliver: it is left alone for the rest of this round. */
-  bench(refusal: Refusal): void {
+  leaveAlone(refusal: Refusal): void {
     this.#out.set(refusal.upstream, refusal);
   }
 
-  /** An upstream sends whole blobs only: it is of no use to a lane in the middle. */
+  /** An upstream sends whole blobs only. A lane in the middle cannot use it. */
   noteRangeless(name: string): void {
     this.#rangeless.add(name);
   }
@@ -52,7 +49,7 @@ export class Sources {
     }
   }
 
-  /** Whether an upstream may be asked for a stretch in the middle. */
+  /** Whether an upstream may be asked for a range in the middle. */
   mayHelp(name: string): boolean {
     const upstream = this.#upstreams.find((each) => each.name === name);
     if (upstream === undefined || this.#out.has(name) || this.isRangeless(name)) return false;
@@ -60,20 +57,28 @@ export class Sources {
   }
 
   /**
-   * Whether none is in a state to be asked: another round would only beat on them. Quarantine is no such state: it
-   * says what bytes are worth, not that an upstream cannot answer.
+   * Whether no upstream can answer now, so that another round would be in vain. One that is quarantined can: quarantine
+   * says what its bytes are worth.
    */
-  get allBarred(): boolean {
+  get allExcluded(): boolean {
     return this.#upstreams.every(({ health }) => health.exclusionFor('tags') !== undefined);
   }
 
-  /** Answers of all that were asked, or left out for their health, and did not deliver. */
+  /** What the upstreams answered that did not deliver, and why others were not asked. */
   refusals(): readonly Refusal[] {
     const ranked = rankForBytes(this.#candidates(), undefined, this.#random);
     const excluded = ranked
       .filter(({ exclusion }) => exclusion !== undefined)
       .map((each) => refusalOf(each, 'get-blob'));
     return [...this.#out.values(), ...excluded];
+  }
+
+  /**
+   * Whether any upstream of this round has fewer connections of this download than it allows.
+   * @param lanes connections of this download by upstream
+   */
+  haveRoom(lanes: ReadonlyMap<string, number>): boolean {
+    return this.#candidates().some((upstream) => this.#hasRoom(upstream, lanes));
   }
 
   /**
@@ -91,10 +96,7 @@ export class Sources {
     const candidates = this.#candidates().filter(only);
     if (candidates.length === 0) return undefined;
     const ranked = askable(rankForBytes(candidates, bytes, this.#random));
-    const open = ranked.filter(({ upstream }) => {
-      const most = this.isRangeless(upstream.name) ? 1 : upstream.maxConnections;
-      return (lanes.get(upstream.name) ?? 0) < most;
-    });
+    const open = ranked.filter(({ upstream }) => this.#hasRoom(upstream, lanes));
     const share = ({ upstream, expected }: (typeof open)[number]) =>
       expected * (1 + (lanes.get(upstream.name) ?? 0));
     const best = lanes.size === 0 ? open[0] : open.toSorted((a, b) => share(a) - share(b))[0];
@@ -106,6 +108,11 @@ export class Sources {
       excluded: exclusion !== undefined,
       rate: upstream.health.bytesPerSecond ?? hopedRate,
     };
+  }
+
+  #hasRoom({ name, maxConnections }: UpstreamClient, lanes: ReadonlyMap<string, number>): boolean {
+    const most = this.isRangeless(name) ? 1 : maxConnections;
+    return (lanes.get(name) ?? 0) < most;
   }
 
   #candidates(): readonly UpstreamClient[] {
