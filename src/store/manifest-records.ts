@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ManifestMediaType } from '../oci/media-types.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { RepositoryKey } from '../oci/repository-key.ts';
-import type { TagEvent } from './tag-records.ts';
+import type { TagEvent, TagRecord } from './tag-records.ts';
 
 /** A manifest as it was received: the bytes that its digest is over, and the media type it was served with. */
 export type StoredManifest = {
@@ -42,6 +42,16 @@ export type ImportedManifest = {
   readonly at: number;
 };
 
+/** What became of a tag that a manifest was carried in for. */
+export type ImportedTag = {
+  readonly key: RepositoryKey;
+  readonly tag: Tag;
+  /** What it was served as until then. */
+  readonly before: TagRecord | undefined;
+  /** Its move, when the upstream said something else about it before, or nothing yet. */
+  readonly move: TagEvent | undefined;
+};
+
 /** The manifests that are stored, of all repositories, and what they name. */
 export interface ManifestRecords {
   /** A manifest that the repository has a link to. */
@@ -64,9 +74,9 @@ export interface ManifestRecords {
   ): Promise<TagEvent | undefined>;
   /**
    * Records manifests that were carried in, as {@link ManifestRecords.put} does each, all of them or nothing; one
-   * manifest may come several times, for several tags. The answer is the moves, of tags not known before too.
+   * manifest may come several times, for several tags. The answer is what became of the tags, in the same order.
    */
-  import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]>;
+  import(entries: readonly ImportedManifest[]): Promise<readonly ImportedTag[]>;
   /**
    * Forgets a manifest and what it names, and that anything was examined; tags and links that name it stay, so that
    * it is fetched again.

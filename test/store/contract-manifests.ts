@@ -115,11 +115,13 @@ export function describeManifests(name: string, open: () => Promise<Metadata>): 
       expect(await metadata.links.get(app, layer)).toBeDefined();
       expect(await metadata.manifests.get(other, elsewhere.manifest.digest)).toBeDefined();
       expect(await metadata.manifests.get(app, elsewhere.manifest.digest)).toBeUndefined();
-      expect(moves.map(({ tag, old }) => [tag, old])).toEqual([
-        ['v1', undefined],
-        ['v2', undefined],
+      expect(moves.map(({ tag, before, move }) => [tag, before, move?.old, move?.new])).toEqual([
+        ['v1', undefined, undefined, index.manifest.digest],
+        ['v2', undefined, undefined, index.manifest.digest],
       ]);
-      expect(await metadata.manifests.import([index])).toEqual([]);
+      const before = await metadata.tags.get(app, v1);
+      const again = await metadata.manifests.import([index, elsewhere]);
+      expect(again).toEqual([{ key: app, tag: v1, before, move: undefined }]);
     });
 
     test('one that cannot be recorded leaves everything as it was', async () => {

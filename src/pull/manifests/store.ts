@@ -5,9 +5,15 @@ import { IntegrityError } from '../../oci/errors.ts';
 import { type Descriptor, parseManifest, platformText } from '../../oci/manifest.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { type RepositoryKey, repositoryText } from '../../oci/repository-key.ts';
-import type { ChildLink, FoundBy, ImportedManifest, StoredManifest } from '../../store/manifest-records.ts';
+import type {
+  ChildLink,
+  FoundBy,
+  ImportedManifest,
+  ImportedTag,
+  StoredManifest,
+} from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
-import type { TagEvent, TagRecord, TagSighting } from '../../store/tag-records.ts';
+import type { TagRecord, TagSighting } from '../../store/tag-records.ts';
 import { Memory } from '../memory.ts';
 import type { PullFact } from '../pull-facts.ts';
 import { tagLeadingTo } from '../ways.ts';
@@ -119,13 +125,13 @@ export class ManifestStore {
   }
 
   /** Makes what an archive brought visible, all of it or none: see `ManifestRecords.import`. */
-  async import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
-    const moves = await this.#metadata.manifests.import(entries);
+  async import(entries: readonly ImportedManifest[]): Promise<readonly ImportedTag[]> {
+    const imported = await this.#metadata.manifests.import(entries);
     for (const { key, tag } of entries) {
       if (tag !== undefined) this.#tags.forget(nameOf(key, tag));
       this.#facts.tell({ kind: 'provenance-changed', key, tags: tag !== undefined, manifest: true });
     }
-    return moves;
+    return imported;
   }
 
   /** Forgets the tag, not what it named; a tag that has come to be something else than `known` stays. */

@@ -6,6 +6,7 @@ import type {
   ChildLink,
   FoundBy,
   ImportedManifest,
+  ImportedTag,
   LinkRole,
   ManifestRecords,
   StoredManifest,
@@ -59,17 +60,17 @@ export class SqliteManifests implements ManifestRecords {
     })();
   }
 
-  async import(entries: readonly ImportedManifest[]): Promise<readonly TagEvent[]> {
+  async import(entries: readonly ImportedManifest[]): Promise<readonly ImportedTag[]> {
     const s = this.#statements;
     return this.#database.transaction(() => {
-      const moves: TagEvent[] = [];
+      const imported: ImportedTag[] = [];
       for (const { key, manifest, children, at } of entries) this.#put(key, manifest, children, at);
       for (const { key, manifest, tag, at } of entries) {
         if (tag === undefined) continue;
-        const { event } = stepTag(s, key, tag, { kind: 'imported', digest: manifest.digest, at });
-        if (event !== undefined) moves.push(event);
+        const { before, event } = stepTag(s, key, tag, { kind: 'imported', digest: manifest.digest, at });
+        imported.push({ key, tag, before, move: event });
       }
-      return moves;
+      return imported;
     })();
   }
 

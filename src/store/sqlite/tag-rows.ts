@@ -14,8 +14,12 @@ type TagRow = {
   candidate_at: number | null;
 };
 
-/** What a step came to: the tag's record after it, and what it added to the history. */
-type TagStepped = { readonly record: TagRecord | undefined; readonly event: TagEvent | undefined };
+/** What a step came to: the tag's record before and after it, and what it added to the history. */
+type TagStepped = {
+  readonly before: TagRecord | undefined;
+  readonly record: TagRecord | undefined;
+  readonly event: TagEvent | undefined;
+};
 
 /** The id of a repository, which is recorded if need be; within a transaction. */
 export function repositoryId(s: Statements, { registry, repository }: RepositoryKey): number | bigint {
@@ -38,22 +42,22 @@ export function tagRecord(s: Statements, key: RepositoryKey, tag: Tag): TagRecor
 }
 
 /**
- * Takes a tag one step further, within a transaction: its record and its history are saved. The answer is the record and
+ * Takes a tag one step further, within a transaction: its record and its history are saved. The answer is the records and
  * what the step added to the history.
  */
 export function stepTag(s: Statements, key: RepositoryKey, tag: Tag, step: TagStep): TagStepped {
   const before = tagRecord(s, key, tag);
   const { record, entry } = nextTag(before, step);
-  if (record === before && entry === undefined) return { record, event: undefined };
+  if (record === before && entry === undefined) return { before, record, event: undefined };
   const repository = repositoryId(s, key);
   if (record === undefined) s.dropTag.run(repository, tag);
   else saveTag(s, repository, tag, record, 'upstream' in step ? step.upstream : '');
   // Whoever asked for a pinned tag before it was pinned gets what was fetched for it.
   if (step.kind === 'served') s.putTagDigest.run(repository, step.digest, tag);
-  if (entry === undefined) return { record, event: undefined };
+  if (entry === undefined) return { before, record, event: undefined };
   const { action, old, upstream, at } = entry;
   s.putTagEvent.run(repository, tag, action, old ?? null, entry.new, upstream, at);
-  return { record, event: { tag, ...entry } };
+  return { before, record, event: { tag, ...entry } };
 }
 
 function saveTag(

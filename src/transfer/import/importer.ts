@@ -6,9 +6,10 @@ import type { Descriptor } from '../../oci/manifest.ts';
 import { repositoryText } from '../../oci/repository-key.ts';
 import type { DigestThread } from '../../store/disk/digest-thread.ts';
 import type { ImportStaging, Staging } from '../../store/disk/import-staging.ts';
-import type { ImportedManifest, ManifestRecords } from '../../store/manifest-records.ts';
+import type { ImportedManifest, ImportedTag, ManifestRecords } from '../../store/manifest-records.ts';
 import type { Metadata } from '../../store/metadata.ts';
 import type { Lease, StoredBlobs } from '../../store/stored-blobs.ts';
+import type { TagRecord } from '../../store/tag-records.ts';
 import { nameOfImage } from '../bundle/bundle-contents.ts';
 import { BundleError, isDiskFull } from '../bundle/bundle-error.ts';
 import { makeReceipt, type Receipt } from '../bundle/receipt.ts';
@@ -21,7 +22,7 @@ import { remakeImage } from './saved.ts';
 
 /** What an import works with. */
 type ImportDeps = {
-  readonly metadata: Pick<Metadata, 'blobs' | 'manifests' | 'tags'>;
+  readonly metadata: Pick<Metadata, 'blobs' | 'manifests'>;
   /** Makes manifests visible, all of them or none, in memory too. */
   readonly manifests: Pick<ManifestRecords, 'import'>;
   readonly blobs: StoredBlobs;
@@ -120,8 +121,8 @@ export class Importer {
     const held = await intake.read(archive, signal);
     const { roots, entries, made } = await this.#resolve(held, request, intake, signal);
     signal.throwIfAborted();
-    const images = await this.#named(roots, made);
-    await this.#deps.manifests.import(entries);
+    const imported = await this.#deps.manifests.import(entries);
+    const images = named(roots, made, imported);
     return { images, ...counts, signedBy, receipt: await this.#receipt(images) };
   }
 
@@ -191,19 +192,6 @@ export class Importer {
     );
   }
 
-  /** How images are named, and what their tags are served as before the import. */
-  async #named(roots: readonly Root[], made: ReadonlySet<Digest>): Promise<readonly ImportedImage[]> {
-    const named = new Map<string, ImportedImage>();
-    for (const { key, tag, digest, referrer } of roots) {
-      const image = nameOfImage({ image: repositoryText(key), tag, digest });
-      const record = tag && (await this.#deps.metadata.tags.get(key, tag));
-      const before = record?.digest === digest ? undefined : record?.digest;
-      const held = before !== undefined && record?.pinned === true;
-      named.set(image, { image, digest, before, held, made: made.has(digest), referrer });
-    }
-    return [...named.values()];
-  }
-
   #checkRegistries(roots: readonly Pick<Root, 'key'>[]): void {
     checkRegistries(
       roots.map(({ key }) => key.registry),
@@ -220,4 +208,27 @@ export class Importer {
       blobs: blobs.map(({ digest }) => digest),
     });
   }
+}
+
+/** How images are named, and what their tags were served as before the import. */
+function named(
+  roots: readonly Root[],
+  made: ReadonlySet<Digest>,
+  imported: readonly ImportedTag[],
+): readonly ImportedImage[] {
+  const before = new Map<string, TagRecord | undefined>();
+  for (const { key, tag, before: record } of imported) {
+    const name = `${repositoryText(key)}:${tag}`;
+    // A tag may come twice: what it was before the first was there before the import.
+    if (!before.has(name)) before.set(name, record);
+  }
+  const images = new Map<string, ImportedImage>();
+  for (const { key, tag, digest, referrer } of roots) {
+    const image = nameOfImage({ image: repositoryText(key), tag, digest });
+    const record = before.get(`${repositoryText(key)}:${tag}`);
+    const other = record?.digest === digest ? undefined : record;
+    const was = { before: other?.digest, held: other?.pinned === true };
+    images.set(image, { image, digest, ...was, made: made.has(digest), referrer });
+  }
+  return [...images.values()];
 }

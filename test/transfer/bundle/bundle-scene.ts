@@ -22,6 +22,7 @@ import { metadataUnderTest } from '../../helpers/delayed-metadata.ts';
 import { nobody } from '../../helpers/facts.ts';
 import { blobsOf, type TestBlob, type TestImage, type TestIndex } from '../../helpers/image.ts';
 import { filesUnder } from '../../helpers/leaks.ts';
+import { holdableMetadata } from '../../helpers/wrapped-metadata.ts';
 
 /** One entrepot's storage, with what carries images out of it and into it. */
 export type Site = Awaited<ReturnType<typeof openSite>>;
@@ -39,7 +40,7 @@ export async function temporaryFolder(): Promise<string> {
 export async function openSite(root: string, registries: readonly string[] = ['docker.io', 'ghcr.io']) {
   await mkdir(root, { recursive: true });
   const layout = storageLayout(root);
-  const metadata = metadataUnderTest(SqliteMetadata.open(layout.index));
+  const { metadata, hold } = holdableMetadata(metadataUnderTest(SqliteMetadata.open(layout.index)));
   onTestFinished(() => metadata.close());
   const clock = { now: () => 1_000 };
   const blobs = new StoredBlobs({
@@ -112,6 +113,8 @@ export async function openSite(root: string, registries: readonly string[] = ['d
   return {
     root,
     metadata,
+    /** Stops the next call of a method of the index. */
+    hold,
     blobs,
     images,
     exporter,

@@ -159,6 +159,20 @@ describe('a bundle', () => {
     expect(await b.visible()).toEqual({ 'docker.io/library/app:1.0': next.manifest.digest });
   });
 
+  test('says what a tag was when the import took its place, whatever it was before that', async () => {
+    const [a, b] = await twoSites();
+    const [old, next] = [makeImage({ seed: 'old' }), makeImage({ seed: 'new' })];
+    const meanwhile = makeImage({ seed: 'meanwhile' });
+    await b.putImage('docker.io/library/app:1.0', old);
+    await a.putImage('docker.io/library/app:1.0', next);
+    const written = b.hold('manifests.import', 'effect');
+    const importing = b.import(await a.export('all'));
+    await written.reached;
+    await b.putImage('docker.io/library/app:1.0', meanwhile);
+    written.release();
+    expect((await importing).images).toMatchObject([{ before: meanwhile.manifest.digest, held: false }]);
+  });
+
   test('of an image by digest alone can be pulled by that digest', async () => {
     const [a, b] = await twoSites();
     const image = makeImage();
