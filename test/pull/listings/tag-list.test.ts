@@ -40,6 +40,13 @@ test('a list that is written as ours are is not copied', async () => {
   expect((await TagList.read(json, slice(), neverAborted)).json).toBe(json);
 });
 
+test('the longest tags are kept whole, however many there are', async () => {
+  const longest = Array.from({ length: 300 }, (_, index) => `${index}`.padStart(4, '0').padEnd(128, 'x'));
+  const list = await of(longest);
+  expect(tagsOf(list)).toEqual(longest);
+  expect(JSON.parse(list.json.toString())).toEqual(longest);
+});
+
 test('what no tag can be is left out, and what is no list has none', async () => {
   const odd = ['ok', '', '.a', '-a', 'a b', 'a"b', 'a\\b', 'a,b', 'é', 'a\u0000b', 'x'.repeat(129), 'OK'];
   expect(tagsOf(await of(odd))).toEqual(['OK', 'ok']);
