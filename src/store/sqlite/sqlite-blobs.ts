@@ -35,7 +35,10 @@ export class SqliteBlobs implements BlobRecords {
     this.#database.transaction(() => {
       s.dropIntendedBlob.run(digest);
       s.putBlob.run(digest, size, at);
-      if (reader !== undefined) s.putLink.run(repositoryId(s, reader), digest, size, null);
+      if (reader === undefined) return;
+      const repository = repositoryId(s, reader);
+      s.putLink.run(repository, digest, size, null);
+      s.putParentsOf.run(repository, digest);
     })();
   }
 
