@@ -14,7 +14,7 @@ import { blobPath, manifestPath, repository } from '../helpers/cold-layer.ts';
 import { metadataUnderTest } from '../helpers/delayed-metadata.ts';
 import { download } from '../helpers/download.ts';
 import { startFakeUpstream } from '../helpers/fake-upstream.ts';
-import { makeImage } from '../helpers/image.ts';
+import { blobsOf, makeImage } from '../helpers/image.ts';
 import { type ConfigOptions, makeConfig } from '../helpers/proxy-config.ts';
 import { request } from '../helpers/request.ts';
 import { temporaryDirectory } from '../helpers/start-proxy.ts';
@@ -129,7 +129,11 @@ test('what a site fetches ahead are layers of its own pulls, and none once it is
   const ahead = { registries: { 'ghcr.io': upstream }, prefetch: true };
   const [first, second] = [await put(ahead), await put({ ...ahead, prefetch: false })];
   const fetched = Promise.withResolvers<void>();
-  ground.facts.on('blob-prefetched', () => fetched.resolve());
+  let left = blobsOf(image).length;
+  ground.facts.on('blob-prefetched', () => {
+    left -= 1;
+    if (left === 0) fetched.resolve();
+  });
   // Through the second, which fetches nothing ahead: the first hears of it.
   await request(url, manifestPath('v1'));
   const { digest, mediaType, bytes } = image.manifest;

@@ -153,6 +153,23 @@ async function visit(
   return { answer, range, left };
 }
 
+const all = { from: 0, to: 1, comes: undefined, leaves: undefined };
+const well: Conduct = { passing: [], lasting: undefined };
+const down: Conduct = { passing: [], lasting: { status: 503 } };
+const unhurried: [undefined, undefined, undefined] = [undefined, undefined, undefined];
+
+/** Runs that show each way in which a client's visit may end, however few are drawn. */
+const eachEnding: [
+  Client[],
+  70_000 | 6_000_000,
+  [Conduct, Conduct, Conduct],
+  [undefined, undefined, undefined],
+][] = [
+  [[all], 70_000, [well, well, well], unhurried],
+  [[all], 70_000, [down, down, down], unhurried],
+  [[{ ...all, leaves: 0.1 }], 6_000_000, [well, well, well], unhurried],
+];
+
 test('whatever the upstreams do, each client gets the right bytes or an error, and with one that works the right bytes', async () => {
   const upstreams = await Promise.all([1, 2, 3].map(() => startFakeUpstream()));
   const clock = makeJumpingClock();
@@ -203,7 +220,7 @@ test('whatever the upstreams do, each client gets the right bytes or an error, a
         }
       },
     ),
-    { numRuns: howOften(40, 8), endOnFailure: true },
+    { numRuns: howOften(40, 11), endOnFailure: true, examples: eachEnding },
   );
   for (const count of Object.values(seen)) expect(count, JSON.stringify(seen)).toBeGreaterThan(0);
   const open = () => openFilesUnder(proxy.storagePath).filter((file) => file.startsWith('fills/'));

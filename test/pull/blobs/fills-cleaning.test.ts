@@ -232,7 +232,7 @@ test('whoever comes at whatever moment of the cleaning up gets the right bytes, 
         }
       },
     ),
-    { numRuns: howOften(40, 10) },
+    { numRuns: howOften(40, 30) },
   );
   for (const [kind, count] of Object.entries(seen)) expect(count, kind).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);

@@ -225,7 +225,7 @@ test('whatever one upstream does, each client gets the right bytes or an error, 
       run,
     ),
     // So few runs need not meet each ending by chance.
-    { numRuns: howOften(60, 12), examples: [[steady('none')], [steady('missing')]] },
+    { numRuns: howOften(60, 30), examples: [[steady('none')], [steady('missing')]] },
   );
   expect(seen.stored).toBeGreaterThan(0);
   expect(seen.failed).toBeGreaterThan(0);
@@ -245,7 +245,7 @@ test('whatever several upstreams do, one that is right is enough, and only those
       }),
       run,
     ),
-    { numRuns: howOften(50, 12), examples: [[steady('none', 'missing', 'corrupt')]] },
+    { numRuns: howOften(50, 30), examples: [[steady('none', 'missing', 'corrupt')]] },
   );
   expect(seen.stored).toBeGreaterThan(0);
   expect(openFilesUnder(scene.layout.fills)).toEqual([]);
